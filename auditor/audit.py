@@ -1,0 +1,159 @@
+"""The one path of an audit, from a checkpoint and a data folder to an `AuditReport`; read it as a table of contents."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from auditor.battery import INVERSION, MEMBERSHIP, Plan, run_battery
+from auditor.checks import Subject, run_checks
+from auditor.comparison import Undefended, compare
+from auditor.compute import SILENT, Progress, RunFolder, Stopwatch, Workers, default_workers, resolve_device
+from auditor.controls.blind import blind_features
+from auditor.controls.panel import run_controls, secondary_note
+from auditor.defenses import DEFENSES
+from auditor.findings import AuditReport, Environment, Timing
+from auditor.intake import data_facts, open_inputs
+from auditor.inversion import inversion_facts, run_inversion
+from auditor.membership import Evidence, Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
+from auditor.planning import AuditOptions, plan_facts, settle_plan
+from auditor.policy import severity_of
+from auditor.shadows import Answers, Blueprint, Laboratory
+from auditor.splits import load_key
+from auditor.verdict import decide_inversion, decide_membership, doubts_of
+
+__all__ = ["AuditOptions", "audit", "plan_audit"]
+
+_RUNS = Path("privaudit-runs")
+
+
+def plan_audit(options: AuditOptions) -> Plan:
+    """What `audit` would run, without training or writing anything.
+
+    Raises:
+        InputError: checkpoint, data or options cannot be used.
+    """
+    device = resolve_device(options.device)
+    target, splits = open_inputs(
+        options.checkpoint, options.data, arch=options.arch, device=device, trust=options.trust_checkpoint
+    )
+    return settle_plan(options, target, splits, None)[0]
+
+
+def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
+    """Audit a checkpoint.
+
+    Args:
+        options: What to audit, and how.
+        progress: Who is told how far it has come.
+
+    Raises:
+        InputError: checkpoint, data or options cannot be used.
+    """
+    clock = _Clock()
+    device = resolve_device(options.device)
+    torch.set_num_threads(1)
+    with clock.phase("open checkpoint and data"):
+        target, splits = open_inputs(
+            options.checkpoint, options.data, arch=options.arch, device=device, trust=options.trust_checkpoint
+        )
+        folder = RunFolder.create(options.run_dir or _RUNS / f"{target.facts.name}-{target.facts.sha256[:8]}")
+    with folder.lock():
+        plan, design = settle_plan(options, target, splits, folder)
+        key = load_key(options.key or folder.root.parent / "privaudit.key")
+        audit_set = design.audit_set
+        data = data_facts(splits, audit_set, key)
+        blueprint = Blueprint(target.architecture, target.facts, str(device))
+        workers = Workers(options.workers or default_workers(device))
+        laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress)
+
+        with clock.phase("ask the target"):
+            laboratory.publish()
+            answers = laboratory.ask(target, "target")
+        with clock.phase("train shadows"):
+            shadows = Answers.stack(laboratory.train(design.shadows, task="shadows"))
+        with clock.phase("train null and control models"):
+            nulls = Answers.stack(laboratory.train(design.nulls, task="null models"))
+            laboratory.train([design.control], task="control model")
+
+        evidence = Evidence(answers, shadows, design.inclusion)
+        jury = Jury.of(audit_set.records, audit_set.membership, plan.seed)
+        with clock.phase("membership attacks"):
+            scored = run_battery(plan, evidence, jury)
+            choice = choose_secondary(scored, jury, plan.limits)
+            strongest = strongest_primary(scored)
+        with clock.phase("controls and checks"):
+            features = blind_features(target, audit_set.records.inputs)
+            panel = run_controls(scored, evidence, nulls, design.halves, jury, features, plan.limits, plan.seed)
+            checks = run_checks(Subject(splits, audit_set, jury, evidence, plan.recipe_stated))
+        with clock.phase("defenses"):
+            before = Undefended(target, evidence, scored, design.shadows, jury, plan.limits, plan.seed)
+            chosen = [defense for defense in DEFENSES if defense.card.id in plan.defenses]
+            defenses = [compare(defense, laboratory, before) for defense in chosen]
+        with clock.phase("inversion attacks"):
+            control = laboratory.load(design.control)
+            attacks = [attack for attack in INVERSION if attack.card.id in plan.attacks]
+            inversion = [run_inversion(attack, target, control, audit_set) for attack in attacks]
+
+        titles = {attack.card.id: attack.card.title for attack in MEMBERSHIP}
+        note = secondary_note(choice, titles.get(choice.attack_id, "")) if choice else ""
+        verdicts = (
+            *decide_membership(
+                panel.facts(scored, evidence, jury, plan.limits), doubts_of(panel.results, checks), plan.limits, note
+            ),
+            *decide_inversion(inversion_facts(inversion, data.classes)),
+        )
+        membership = tuple(one.result for one in scored)
+        return AuditReport(
+            created=plan.created,
+            model=target.facts,
+            data=data,
+            plan=plan_facts(plan, options),
+            environment=_environment(device),
+            membership=membership,
+            secondary_choice=choice,
+            exposure=class_exposure(strongest, jury, data.classes, plan.limits),
+            histograms=signal_histogram(answers, jury),
+            inversion=tuple(inversion),
+            controls=panel.results,
+            checks=checks,
+            defenses=tuple(defenses),
+            verdicts=verdicts,
+            severity=severity_of(verdicts, membership, options.release),
+            timings=tuple(clock.timings),
+        )
+
+
+@dataclass
+class _Clock:
+    """Wall and CPU time by phase."""
+
+    timings: list[Timing] = field(default_factory=list)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        watch = Stopwatch()
+        yield
+        wall, cpu = watch.read()
+        self.timings.append(Timing(phase=name, wall_seconds=round(wall, 2), cpu_seconds=round(cpu, 2)))
+
+
+def _environment(device: torch.device) -> Environment:
+    return Environment(
+        privaudit=version("privaudit"),
+        python=sys.version.split()[0],
+        torch=version("torch"),
+        timm=version("timm"),
+        numpy=version("numpy"),
+        platform=platform.system(),
+        machine=platform.machine(),
+        device=device.type,
+        threads_per_worker=1,
+    )

@@ -1,0 +1,299 @@
+"""Which attacks run at which budget: literal tuples to read aloud; and the plan, written before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from auditor.errors import InputError
+from auditor.findings import AttackCard, Family, Fidelity, Paper, Role
+from auditor.inversion import InversionAttack, invert_with_miface
+from auditor.membership import (
+    Attack,
+    Evidence,
+    Jury,
+    Scored,
+    correct_primaries,
+    cross_entropy,
+    gap,
+    lira_logits,
+    lira_released,
+    population,
+    rmia_released,
+    run_attack,
+    song_mittal,
+)
+from auditor.signals import IDENTITY, MIRROR
+from auditor.splits import Recipe
+from auditor.threat import Access
+from auditor.verdict import Limits
+
+__all__ = ["ATTACKS", "BUDGETS", "INVERSION", "MEMBERSHIP", "Budget", "Plan", "budget_named", "chosen_ids", "queries_for", "run_battery"]
+
+_SONG = Paper(
+    citation="Song, L., Mittal, P.: Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security 2021",
+    url="https://www.usenix.org/conference/usenixsecurity21/presentation/song",
+)
+_YEOM = Paper(
+    citation="Yeom, S., Giacomelli, I., Fredrikson, M., Jha, S.: Privacy Risk in Machine Learning, CSF 2018",
+    url="https://arxiv.org/abs/1709.01604",
+)
+_YE = Paper(
+    citation="Ye, J., Maddi, A., Murakonda, S. K., Bindschaedler, V., Shokri, R.: Enhanced Membership Inference Attacks "
+    "against Machine Learning Models, CCS 2022",
+    url="https://arxiv.org/abs/2111.09679",
+)
+_CARLINI = Paper(
+    citation="Carlini, N., Chien, S., Nasr, M., Song, S., Terzis, A., Tramer, F.: Membership Inference Attacks From First "
+    "Principles, IEEE S&P 2022",
+    url="https://arxiv.org/abs/2112.03570",
+)
+_ZARIFZADEH = Paper(
+    citation="Zarifzadeh, S., Liu, P., Shokri, R.: Low-Cost High-Power Membership Inference Attacks, ICML 2024",
+    url="https://arxiv.org/abs/2312.03262",
+)
+_FREDRIKSON = Paper(
+    citation="Fredrikson, M., Jha, S., Ristenpart, T.: Model Inversion Attacks that Exploit Confidence Information and Basic "
+    "Countermeasures, CCS 2015",
+    url="https://doi.org/10.1145/2810103.2813677",
+)
+
+_LIRA_FORMULA = (
+    "log N(phi; IN mean, s) - log N(phi; OUT mean, s), s pooled within records, averaged over queries; phi = {margin}"
+)
+
+MEMBERSHIP = (
+    Attack(
+        AttackCard(
+            id="gap",
+            title="Gap attack",
+            family=Family.MEMBERSHIP,
+            paper=_YEOM,
+            fidelity=Fidelity.THIRD_PARTY,
+            access=Access.LABELS,
+            needs=("the true label",),
+            formula="1 where the predicted class is the true class, else 0",
+        ),
+        gap,
+        primary_for=Access.LABELS,
+        low_fpr_endpoint=False,
+    ),
+    Attack(
+        AttackCard(
+            id="loss",
+            title="Loss threshold",
+            family=Family.MEMBERSHIP,
+            paper=_YEOM,
+            fidelity=Fidelity.THIRD_PARTY,
+            access=Access.SCORES,
+            needs=("the true label",),
+            formula="log p_y",
+        ),
+        cross_entropy,
+    ),
+    Attack(
+        AttackCard(
+            id="modified-entropy",
+            title="Modified entropy",
+            family=Family.MEMBERSHIP,
+            paper=_SONG,
+            fidelity=Fidelity.OFFICIAL_CODE,
+            access=Access.SCORES,
+            needs=("the true label",),
+            formula="(1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i)",
+        ),
+        song_mittal,
+    ),
+    Attack(
+        AttackCard(
+            id="attack-p",
+            title="Attack-P (population)",
+            family=Family.MEMBERSHIP,
+            paper=_YE,
+            fidelity=Fidelity.OFFICIAL_CODE,
+            access=Access.SCORES,
+            needs=("the true label", "population records"),
+            formula="share of population records whose loss is at least the record's",
+        ),
+        population,
+    ),
+    Attack(
+        AttackCard(
+            id="rmia",
+            title="RMIA (online)",
+            family=Family.MEMBERSHIP,
+            paper=_ZARIFZADEH,
+            fidelity=Fidelity.OFFICIAL_CODE,
+            access=Access.SCORES,
+            needs=("the true label", "population records", "shadows with and without the record"),
+            formula="share of population records z with [p(x)/P(x)] / [p(z)/P(z)] > gamma, ties broken by p(x)/P(x)",
+            settings={"gamma": 2.0},
+        ),
+        rmia_released,
+        least_shadows=2,
+    ),
+    Attack(
+        AttackCard(
+            id="lira-scores",
+            title="LiRA (online, pooled variance, released probabilities)",
+            family=Family.MEMBERSHIP,
+            paper=_CARLINI,
+            fidelity=Fidelity.OFFICIAL_CODE,
+            access=Access.SCORES,
+            needs=("the true label", "shadows with and without the record"),
+            formula=_LIRA_FORMULA.format(margin="log p_y - log of the sum of the other released probabilities"),
+            changed="variance pooled within records; the official code pools the spread between records too",
+            settings={"variance": "pooled"},
+        ),
+        lira_released,
+        primary_for=Access.SCORES,
+        least_shadows=6,
+    ),
+    Attack(
+        AttackCard(
+            id="lira-weights",
+            title="LiRA (online, pooled variance, logits)",
+            family=Family.MEMBERSHIP,
+            paper=_CARLINI,
+            fidelity=Fidelity.OFFICIAL_CODE,
+            access=Access.WEIGHTS,
+            needs=("the true label", "shadows with and without the record"),
+            formula=_LIRA_FORMULA.format(margin="f_y - logsumexp of the other logits"),
+            changed="variance pooled within records; the official code pools the spread between records too",
+            settings={"variance": "pooled"},
+        ),
+        lira_logits,
+        primary_for=Access.WEIGHTS,
+        least_shadows=6,
+    ),
+)
+
+INVERSION = (
+    InversionAttack(
+        AttackCard(
+            id="miface",
+            title="MIFace",
+            family=Family.INVERSION,
+            paper=_FREDRIKSON,
+            fidelity=Fidelity.THIRD_PARTY,
+            access=Access.WEIGHTS,
+            needs=("gradients",),
+            formula="gradient steps on the image until the class confidence reaches .99",
+            changed="fixed-length steps on -log p; no denoising between steps",
+            settings={"step_size": 0.05, "max_iterations": 1000},
+        ),
+        invert_with_miface,
+    ),
+)
+
+ATTACKS = (*MEMBERSHIP, *INVERSION)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is spent: shadows to train, and the largest number of records evaluated on each side."""
+
+    name: str
+    shadows: int
+    cap: int
+
+
+BUDGETS = (Budget("quick", 8, 2_000), Budget("standard", 16, 5_000), Budget("thorough", 64, 10_000))
+
+
+def budget_named(name: str) -> Budget:
+    """The budget of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    for budget in BUDGETS:
+        if budget.name == name:
+            return budget
+    raise InputError(f"--budget {name!r} is unknown.", f"Use one of {', '.join(one.name for one in BUDGETS)}.")
+
+
+class Plan(BaseModel):
+    """What will run, fixed before anything is trained and replayed on resume.
+
+    `design` is the digest of audit set, shadows and null models; a replay that would draw another design is refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str = "1"
+    created: datetime
+    privaudit: str
+    model: str
+    data: str
+    design: str
+    budget: str
+    seed: int
+    cap: int
+    shadows: int
+    recipe: Recipe
+    recipe_stated: bool
+    queries: tuple[str, ...]
+    attacks: tuple[str, ...]
+    defenses: tuple[str, ...]
+    limits: Limits
+    evaluated: int
+    others: int
+    calibration: int
+    reference: int
+
+    def describe(self) -> str:
+        """What would run, in plain lines."""
+        rows = [
+            f"records    {self.evaluated:,} members and {self.evaluated:,} non-members evaluated, "
+            f"{self.others:,} other members in every shadow,",
+            f"           {self.calibration:,} population records calibrate, {self.reference:,} are for defenses",
+            f"models     {self.shadows} shadows, 2 null models, 1 control model",
+            f"recipe     {self.recipe.describe()}" + ("" if self.recipe_stated else " (default: none in splits.toml)"),
+            f"queries    {', '.join(self.queries)}",
+            *[f"attack     {self._role(one)}{one}" for one in self.attacks],
+            *[f"defense    {one}" for one in self.defenses],
+            f"limits     TPR {self.limits.tpr:.0%} at {self.limits.fpr:.0%} FPR, AUC {self.limits.auc:.2f}",
+        ]
+        if self.evaluated < 10 / self.limits.fpr:
+            rows.append(
+                f"undecided  TPR at {self.limits.fpr:.0%} FPR: {self.evaluated:,} records a side, and "
+                f"{10 / self.limits.fpr:,.0f} are needed; results will be by AUC only"
+            )
+        return "\n".join(rows)
+
+    def role(self, attack: Attack) -> Role:
+        """Whether an attack is declared primary."""
+        return Role.PRIMARY if attack.primary_for is not None else Role.SECONDARY
+
+    def _role(self, attack_id: str) -> str:
+        return next((f"{self.role(one)} " for one in MEMBERSHIP if one.card.id == attack_id), "")
+
+
+def queries_for(recipe: Recipe) -> tuple[str, ...]:
+    """The queries that follow the target's training augmentation."""
+    return (IDENTITY, MIRROR) if "flip" in recipe.augmentation else (IDENTITY,)
+
+
+def chosen_ids(wanted: Sequence[str] | None, known: Sequence[str], option: str) -> tuple[str, ...]:
+    """The ids asked for, in the order of the table; all of them when none is named.
+
+    Raises:
+        InputError: one is unknown.
+    """
+    if wanted is None:
+        return tuple(known)
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"{option}: {name!r} is not in the box.", f"Known are {', '.join(known)}.")
+    return tuple(one for one in known if one in wanted)
+
+
+def run_battery(plan: Plan, evidence: Evidence, jury: Jury) -> list[Scored]:
+    """Run the planned membership attacks, and correct the primary endpoints for how many there are."""
+    attacks = [attack for attack in MEMBERSHIP if attack.card.id in plan.attacks]
+    scored = [run_attack(attack, plan.role(attack), evidence, jury, plan.limits) for attack in attacks]
+    return correct_primaries(scored, jury, plan.limits)

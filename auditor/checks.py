@@ -1,0 +1,170 @@
+"""Can this audit be trusted? Each check is one reason to distrust, with the verdicts it voids (DESIGN 7.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.findings import Check, CheckLevel, Void
+from auditor.membership import Evidence, Jury
+from auditor.shadows import AuditSet
+from auditor.signals import Signals
+from auditor.splits import Splits
+from auditor.stats.intervals import prediction_interval
+
+__all__ = ["Subject", "run_checks"]
+
+_FLOOR = 0.02
+_SATURATED_WARNS = 0.5
+_FEW_SHADOWS = 4
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that a check may look at."""
+
+    splits: Splits
+    audit_set: AuditSet
+    jury: Jury
+    evidence: Evidence
+    recipe_stated: bool
+
+
+def run_checks(subject: Subject) -> tuple[Check, ...]:
+    """Every check in order."""
+    return tuple(check(subject) for check in _CHECKS)
+
+
+def recipe(subject: Subject) -> Check:
+    """Do our shadows behave like the target? Accuracy with and without the record, 99 % prediction interval (7.7)."""
+    evidence, membership = subject.evidence, subject.jury.membership
+    shadows = [
+        _accuracies(evidence.shadows.audit.model(index), evidence.shadow_membership[index])
+        for index in range(len(evidence.shadow_membership))
+    ]
+    target = _accuracies(evidence.target.audit, membership)
+    misses = []
+    for position, name in enumerate(("training records", "other records")):
+        spread = [pair[position] for pair in shadows]
+        predicted = prediction_interval(spread, confidence=0.99)
+        centre = float(np.mean(spread))
+        low, high = min(predicted.low, centre - _FLOOR), max(predicted.high, centre + _FLOOR)
+        if not low <= target[position] <= high:
+            misses.append(
+                f"accuracy on {name} is {target[position]:.1%}, shadows trained by the recipe reach {low:.1%} to {high:.1%}"
+            )
+    source = "the recipe in splits.toml" if subject.recipe_stated else "the default recipe (splits.toml has no [training])"
+    if not misses:
+        return Check(
+            id="recipe",
+            title="Recipe",
+            level=CheckLevel.PASS,
+            sentence=f"Shadows trained by {source} are as accurate as the target, with the record and without.",
+        )
+    return Check(
+        id="recipe",
+        title="Recipe",
+        level=CheckLevel.FAIL,
+        sentence=f"The target does not behave like models trained by {source}: {'; '.join(misses)}.",
+        voids=(Void.NOTHING_FOUND, Void.PER_RECORD, Void.POWER),
+    )
+
+
+def _accuracies(signals: Signals, inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    correct = signals.correct[:, 0]
+    return float(correct[inside].mean()), float(correct[~inside].mean())
+
+
+def members_learned(subject: Subject) -> Check:
+    """Did the model see the members at all? It should not do worse on them than on the others."""
+    inside, outside = _accuracies(subject.evidence.target.audit, subject.jury.membership)
+    better = inside >= outside - _FLOOR
+    return Check(
+        id="members-learned",
+        title="Members were learned",
+        level=CheckLevel.PASS if better else CheckLevel.FAIL,
+        sentence=(
+            f"Accuracy is {inside:.1%} on members and {outside:.1%} on non-members."
+            if better
+            else f"Accuracy on members ({inside:.1%}) is below that on non-members ({outside:.1%}): are the splits swapped, "
+            "or is this another model's training data?"
+        ),
+        voids=() if better else (Void.NOTHING_FOUND, Void.PER_RECORD),
+    )
+
+
+def random_split(subject: Subject) -> Check:
+    """Did chance alone tell members from non-members?"""
+    stated = subject.splits.settings.random_split
+    told = {
+        True: "The owner states that members and non-members were told apart by chance alone.",
+        False: "The owner states that the split was not random: differences need not come from the model.",
+        None: "Whether the split was random is not stated (random_split in splits.toml).",
+    }
+    return Check(
+        id="random-split",
+        title="Random split",
+        level=CheckLevel.PASS if stated else CheckLevel.WARN,
+        sentence=told[stated],
+    )
+
+
+def duplicates(subject: Subject) -> Check:
+    """Were equal records in two roles?"""
+    dropped = subject.splits.duplicates_dropped
+    return Check(
+        id="duplicates",
+        title="Duplicates",
+        level=CheckLevel.WARN if dropped else CheckLevel.PASS,
+        sentence=(
+            f"{dropped:,} records were left out because an equal one stands in another role or earlier in the same one."
+            if dropped
+            else "No record stands in two roles."
+        ),
+    )
+
+
+def saturation(subject: Subject) -> Check:
+    """How many released probabilities of the true class are exactly 1, so that an order among them is gone?"""
+    share = float((subject.evidence.target.audit.confidence[:, 0] >= 1.0).mean())
+    return Check(
+        id="saturation",
+        title="Saturated probabilities",
+        level=CheckLevel.WARN if share > _SATURATED_WARNS else CheckLevel.PASS,
+        sentence=(
+            f"{share:.1%} of the released true-class probabilities are exactly 1 in float32; the `scores` attacks read the "
+            "other classes instead."
+        ),
+    )
+
+
+def few_shadows(subject: Subject) -> Check:
+    """Are there shadows enough for an attack per record?"""
+    shadows = len(subject.evidence.shadow_membership)
+    few = shadows <= _FEW_SHADOWS
+    return Check(
+        id="few-shadows",
+        title="Number of shadows",
+        level=CheckLevel.WARN if few else CheckLevel.PASS,
+        sentence=f"{shadows} shadows, {shadows // 2} with and {shadows // 2} without each record"
+        + (": per-record attacks are weak." if few else "."),
+    )
+
+
+def population_size(subject: Subject) -> Check:
+    """Who calibrates, and where did these records come from?"""
+    source, size = subject.audit_set.population_source, subject.audit_set.calibration.n
+    steered = source.startswith("validation")
+    return Check(
+        id="population",
+        title="Population",
+        level=CheckLevel.WARN if steered else CheckLevel.PASS,
+        sentence=f"{size:,} records from {source} calibrate, as many others are for defenses; none of them is evaluated.",
+    )
+
+
+_CHECKS = (recipe, members_learned, random_split, duplicates, saturation, few_shadows, population_size)
+
+

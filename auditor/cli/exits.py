@@ -1,0 +1,89 @@
+"""Every way in which a command can end, and the exit code that tells it.
+
+Python ends with 1 on an uncaught exception, Click on an abort or a broken pipe, Rich on a broken pipe: none of them
+may be mistaken for 1, "violated". So Click's own runner is not used: it would turn an EOFError from a truncated
+file into "aborted" and a closed pipe into 1.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Sequence
+from enum import IntEnum
+from io import StringIO
+
+import click
+from click.shell_completion import shell_complete
+
+from auditor.cli.terminal import Terminal, mute_stdout
+from auditor.errors import PrivauditError
+
+__all__ = ["Exit", "run"]
+
+_NAME = "privaudit"
+_COMPLETE = "_PRIVAUDIT_COMPLETE"
+
+
+class Exit(IntEnum):
+    """The exit codes, as documented in the README and in `privaudit --help`."""
+
+    DONE = 0
+    VIOLATED = 1
+    USAGE = 2
+    INCONCLUSIVE = 3
+    INTERNAL = 4
+    INTERRUPTED = 130
+
+
+def run(command: click.Command, arguments: Sequence[str]) -> int:
+    """Run a command whose result is its exit code, and turn whatever it raises into the documented one."""
+    if os.environ.get(_COMPLETE):
+        return shell_complete(command, {}, _NAME, _COMPLETE, os.environ[_COMPLETE])
+    terminal = Terminal()
+    try:
+        with _parse(command, arguments, terminal) as context:
+            return int(command.invoke(context))
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: whatever comes is explained
+        return _explain(error, terminal)
+
+
+def _explain(error: Exception | KeyboardInterrupt, terminal: Terminal) -> int:
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case KeyboardInterrupt() | click.Abort():
+            terminal.error("Interrupted. With the same --run-dir the work goes on where it stopped.")
+            return Exit.INTERRUPTED
+        case click.ClickException():
+            terminal.say(_told_by_click(error))
+            return Exit.USAGE
+        case PrivauditError():
+            terminal.error(str(error))
+            return error.exit_code
+        case _:
+            return _internal(error, terminal)
+
+
+def _parse(command: click.Command, arguments: Sequence[str], terminal: Terminal) -> click.Context:
+    """Parsing prints `--help` and `--version`; a reader who left after the first lines has seen enough."""
+    try:
+        return command.make_context(_NAME, list(arguments), obj=terminal)
+    except BrokenPipeError:
+        mute_stdout()
+        raise click.exceptions.Exit(Exit.DONE) from None
+
+
+def _told_by_click(error: click.ClickException) -> str:
+    buffer = StringIO()
+    error.show(file=buffer)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _internal(error: Exception, terminal: Terminal) -> int:
+    if terminal.debug:
+        terminal.say("".join(traceback.format_exception(error)))
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    advice = "" if terminal.debug else " PRIVAUDIT_DEBUG=1 shows the traceback."
+    terminal.error(f"privaudit failed on its own account ({what}).{advice}")
+    return Exit.INTERNAL

@@ -1,0 +1,123 @@
+"""The options that say what to audit, shared by `scan` and `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+import click
+
+from auditor.threat import Access
+
+if TYPE_CHECKING:
+    from auditor.audit import AuditOptions
+
+__all__ = ["AuditArguments", "audit_arguments", "audit_options"]
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Split `lira,rmia` at the commas; an empty or doubled name is refused."""
+    if value is None:
+        return None
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise click.BadParameter(f"{value!r} must name each thing once, separated by commas.", context, option)
+    return names
+
+
+def _access(_context: click.Context, _option: click.Parameter, value: str) -> Access:
+    return Access(value)
+
+
+class AuditArguments(TypedDict):
+    """What Click hands to a command that carries `audit_arguments`."""
+
+    checkpoint: Path
+    data: Path
+    arch: str | None
+    release: Access
+    budget: str
+    seed: int
+    device: str
+    workers: int | None
+    run_dir: Path | None
+    plan: Path | None
+    attacks: tuple[str, ...] | None
+    defenses: tuple[str, ...] | None
+    trust_checkpoint: bool
+    key: Path | None
+
+
+_ARGUMENTS = (
+    click.argument("checkpoint", type=click.Path(exists=True, path_type=Path)),
+    click.option(
+        "--data",
+        required=True,
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder with the splits: train/ (members), test/ (non-members), optionally population/ and public/.",
+    ),
+    click.option("--arch", metavar="NAME", help="Architecture: a timm name or module.py:factory."),
+    click.option(
+        "--release",
+        type=click.Choice([access.value for access in Access]),
+        callback=_access,
+        default="weights",
+        show_default=True,
+        help="How the model will go out. All three are reported; this one is judged.",
+    ),
+    click.option(
+        "--budget",
+        type=click.Choice(["quick", "standard", "thorough"]),
+        default="standard",
+        show_default=True,
+        help="How many shadow models are trained and which attacks run.",
+    ),
+    click.option(
+        "--plan",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Replay this plan, as printed by `privaudit plan --json`.",
+    ),
+    click.option("--attacks", metavar="A,B,...", callback=_names, help="Only these attacks; see `privaudit attacks`."),
+    click.option(
+        "--defenses", metavar="A,B,...", callback=_names, help="Only these defenses; see `privaudit defenses`."
+    ),
+    click.option(
+        "--run-dir",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where shadows and signals are kept. A scan that was killed goes on from there.",
+    ),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--workers", type=click.IntRange(min=1), help="Worker processes; one per core or GPU by default."),
+    click.option(
+        "--trust-checkpoint",
+        is_flag=True,
+        help="Load a checkpoint that can run code when loaded. Recorded in the report.",
+    ),
+    click.option(
+        "--key",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Secret under which record ids are made; written there if it does not exist.",
+    ),
+)
+
+
+def audit_arguments(function: Function) -> Function:
+    """Decorate a command with CHECKPOINT and the options that say what to audit."""
+    for argument in reversed(_ARGUMENTS):
+        function = argument(function)
+    return function
+
+
+def audit_options(arguments: AuditArguments) -> AuditOptions:
+    """The same as the audit takes it."""
+    from auditor.audit import AuditOptions
+
+    return AuditOptions(**arguments)

@@ -1,0 +1,85 @@
+"""The end of a scan on the terminal: the verdicts, what is missing, what to distrust, and the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from auditor.cli.progress import duration
+from auditor.cli.terminal import clean
+from auditor.findings import (
+    AuditReport,
+    CheckLevel,
+    DefenseResult,
+    Failed,
+    InversionResult,
+    Skipped,
+    Verdict,
+    VerdictState,
+)
+from auditor.threat import Access
+
+__all__ = ["summary"]
+
+_STYLES = {
+    VerdictState.LEAK_FOUND: "bold red",
+    VerdictState.NOTHING_FOUND: "green",
+    VerdictState.CANNOT_SAY: "yellow",
+}
+
+
+def summary(report: AuditReport) -> Text:
+    """A few lines for a person who waits; the report says it all."""
+    lines = [Text(), *_tiles(report), *_judged(report), *map(_plain, _missing(report)), *map(_plain, _doubts(report))]
+    return Text("\n").join([*lines, _plain(_cost(report))])
+
+
+def _plain(text: str) -> Text:
+    return Text(clean(text))
+
+
+def _tiles(report: AuditReport) -> Iterator[Text]:
+    for access in reversed(Access):
+        verdicts = [verdict for verdict in report.verdicts if verdict.access is access]
+        if verdicts:
+            mark = "  <- this release" if access is report.plan.release else ""
+            yield Text.assemble(f"{access:<8} ", Text("   ").join(map(_state, verdicts)), mark)
+
+
+def _state(verdict: Verdict) -> Text:
+    return Text.assemble(f"{verdict.family}: ", (f"{verdict.state:<13}", _STYLES[verdict.state]))
+
+
+def _judged(report: AuditReport) -> Iterator[Text]:
+    for verdict in report.verdicts:
+        if verdict.access is report.plan.release:
+            yield _plain(verdict.sentence)
+
+
+def _missing(report: AuditReport) -> Iterator[str]:
+    for result in report.membership:
+        match result.outcome:
+            case Skipped(reason=reason):
+                yield f"skipped {result.card.id}: {reason}"
+            case Failed(error=error):
+                yield f"failed {result.card.id}: {error}"
+    others: tuple[InversionResult | DefenseResult, ...] = (*report.inversion, *report.defenses)
+    for other in others:
+        if other.status != "completed":
+            yield f"{other.status} {other.card.id}: {other.reason}"
+
+
+def _doubts(report: AuditReport) -> Iterator[str]:
+    for check in report.checks:
+        if check.level is not CheckLevel.PASS:
+            yield f"check {check.id}, {check.level}: {check.sentence}"
+    for control in report.controls:
+        if control.status in {"warn", "fail"}:
+            yield f"control {control.id}, {control.status}: {control.sentence}"
+
+
+def _cost(report: AuditReport) -> str:
+    cpu = sum(timing.cpu_seconds for timing in report.timings)
+    wall = sum(timing.wall_seconds for timing in report.timings)
+    return f"CPU time {duration(cpu)}, elapsed {duration(wall)}"

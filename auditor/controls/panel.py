@@ -1,0 +1,110 @@
+"""All controls of one audit, and what they say to the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.controls.blind import Blind, blind_control, matched_test
+from auditor.controls.nulls import NullExcess, instrument_null, owner_label_excess, owner_label_result
+from auditor.controls.planted import Planted, planted_control
+from auditor.findings import Completed, ControlResult, Endpoint, Role, SecondaryChoice
+from auditor.membership import Evidence, Jury, Scored, primary_p_values
+from auditor.shadows import Answers
+from auditor.threat import Access
+from auditor.verdict import AccessFacts, Limits
+
+__all__ = ["Panel", "run_controls", "secondary_note"]
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What every control found."""
+
+    blind: Blind
+    excesses: tuple[NullExcess, ...]
+    instrument: ControlResult
+    planted: Planted
+    results: tuple[ControlResult, ...]
+
+    def facts(self, scored: Sequence[Scored], evidence: Evidence, jury: Jury, limits: Limits) -> list[AccessFacts]:
+        """What the verdict needs to know about each access."""
+        return [self._of_access(access, scored, evidence, jury, limits) for access in Access]
+
+    def _of_access(
+        self, access: Access, scored: Sequence[Scored], evidence: Evidence, jury: Jury, limits: Limits
+    ) -> AccessFacts:
+        own = next((one for one in scored if one.role is Role.PRIMARY and one.attack.primary_for is access), None)
+        excess = next((one for one in self.excesses if one.access is access), None)
+        shadow_based = own is not None and own.scores is not None and own.attack.least_shadows > 0
+        matched = None
+        if own is not None and own.scores is not None:
+            alpha = limits.family_wise_error / len(Access)
+            matched = matched_test(own.scores, jury, self.blind.propensity, alpha)
+        return AccessFacts(
+            access=access,
+            endpoints=_tested(own),
+            evaluated=int(jury.membership.sum()),
+            shadows=len(evidence.shadow_membership) if shadow_based else 0,
+            planted_recovered=access in self.planted.recovered,
+            shift=self.blind.shift or any(one.shift for one in self.excesses),
+            matched_significant=matched,
+            excess_significant=None if excess is None else excess.significant,
+        )
+
+
+def _tested(own: Scored | None) -> tuple[Endpoint, ...]:
+    if own is None or not isinstance(own.outcome, Completed):
+        return ()
+    return tuple(endpoint for endpoint in own.outcome.endpoints if not endpoint.appendix)
+
+
+def run_controls(
+    scored: Sequence[Scored],
+    evidence: Evidence,
+    nulls: Answers,
+    halves: Flags,
+    jury: Jury,
+    features: npt.NDArray[np.float64],
+    limits: Limits,
+    seed: int,
+) -> Panel:
+    """Run the blind, both null and the planted control.
+
+    Args:
+        scored: The battery's attacks with their scores.
+        evidence: The attacker in front of the target.
+        nulls: Answers of the two null models [model, record, query].
+        halves: bool [model, record], what each null model trained on.
+        jury: Who is evaluated.
+        features: What the blind control sees of the audit records [record, feature].
+        limits: Levels and limits.
+        seed: The audit's seed.
+    """
+    primaries = [one for one in scored if one.role is Role.PRIMARY and one.scores is not None]
+    shadow_based = [one.attack for one in primaries if one.attack.least_shadows]
+    tests = max(len(primary_p_values(scored)), 1)
+    blind = blind_control(features, jury, seed, limits)
+    excesses = tuple(
+        owner_label_excess(one.attack, evidence, nulls, halves, jury, limits, seed) for one in primaries
+    )
+    instrument = instrument_null(scored, jury, limits, seed)
+    planted = planted_control(shadow_based, evidence, jury, limits, tests=tests, seed=seed)
+    owner = owner_label_result(excesses, jury)
+    return Panel(blind, excesses, instrument, planted, (blind.result, owner, instrument, planted.result))
+
+
+def secondary_note(choice: SecondaryChoice | None, title: str) -> str:
+    """A sentence about the best secondary attack, for the verdict."""
+    if choice is None:
+        return ""
+    value = choice.reported_value
+    return (
+        f"The best of {choice.chosen_from} secondary attacks ({title}), chosen on one half, reached AUC {value.value:.3f} "
+        f"({value.low:.3f} to {value.high:.3f}) on the other."
+    )

@@ -1,0 +1,169 @@
+"""Planted control: is a leak of the size of the limit found again? (DESIGN 7.5)
+
+For every audit record the first pair of shadows has one model without it and one with it. The answers without it
+stand in the target's place (the pair leaves the pool) and pseudo-members are drawn at random: nothing leaks. Then a
+share q of the pseudo-members gets the answers of the model with the record, raised by four within-record standard
+deviations of the shadows, there and in every shadow that contains it: what memorising that record would look like.
+At q = (limit - FPR) / (1 - FPR) an attack that recognises every planted record just reaches the limit of rule 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.compute import generator
+from auditor.controls.nulls import two_class_signals
+from auditor.findings import ControlResult, DosePoint, Measurement, RocCurve, Void
+from auditor.membership import Attack, Evidence, Jury, plain_curve, endpoint_p_values
+from auditor.shadows import Answers
+from auditor.signals import Signals
+from auditor.stats.intervals import proportion
+from auditor.stats.low_fpr import Standing, standing, tpr_at_fpr
+from auditor.threat import Access
+from auditor.verdict import Limits
+
+__all__ = ["Planted", "planted_control"]
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+_PLANTINGS = 20
+_NEEDED_RATE = 0.8
+_SIGMAS = 4.0
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The control, and for which accesses the leak at the limit was recovered."""
+
+    result: ControlResult
+    recovered: frozenset[Access]
+
+
+def planted_control(
+    attacks: Sequence[Attack], evidence: Evidence, jury: Jury, limits: Limits, *, tests: int, seed: int
+) -> Planted:
+    """Plant leaks of growing size and look whether the primary tests find them.
+
+    Args:
+        attacks: The shadow-based primary attacks.
+        evidence: The attacker in front of the target.
+        jury: Gives the number of records; whose they are is drawn at random.
+        limits: Limits and levels.
+        tests: How many primary endpoints the audit corrects for.
+        seed: The audit's seed.
+    """
+    low_fpr = standing(jury.non_members, limits.fpr) is Standing.HEADLINE and jury.groups is None
+    at_limit = (limits.tpr - limits.fpr) / (1 - limits.fpr) if low_fpr else 2 * limits.auc - 1
+    size = f"TPR {limits.tpr:.0%} at {limits.fpr:.0%} FPR" if low_fpr else f"AUC {limits.auc:.2f}"
+    doses: list[DosePoint] = []
+    found: list[Measurement] = []
+    recovered: set[Access] = set()
+    curve = None
+    for attack in attacks:
+        access = attack.primary_for or attack.card.access
+        for share in (0.0, at_limit / 2, at_limit, 2 * at_limit):
+            rng = generator(seed, f"planted control, {attack.card.id}, {share:.6f}")
+            point, example = _dose(attack, evidence, jury, limits, share, tests, rng)
+            doses.append(point)
+            if share != at_limit:
+                continue
+            curve = example
+            found.append(Measurement(name=f"Planted leak found ({access})", estimate=point.detected, against="80 %"))
+            if point.detected.value >= _NEEDED_RATE:
+                recovered.add(access)
+    passed = bool(found) and len(recovered) == len(found)
+    return Planted(
+        ControlResult(
+            id="planted",
+            title="Planted control",
+            question="Is a leak of the size of the limit found again?",
+            status="pass" if passed else "fail" if found else "skipped",
+            sentence=_sentence(found, size),
+            measurements=tuple(found),
+            voids=() if passed else (Void.NOTHING_FOUND,),
+            roc=curve,
+            doses=tuple(doses),
+        ),
+        frozenset(recovered),
+    )
+
+
+def _sentence(found: Sequence[Measurement], size: str) -> str:
+    if not found:
+        return "No shadow-based primary attack ran, so nothing could be planted."
+    least = min(one.estimate.value for one in found)
+    return f"A planted leak of {size} was found again in {least:.0%} of {_PLANTINGS} plantings or more."
+
+
+def _dose(
+    attack: Attack, evidence: Evidence, jury: Jury, limits: Limits, share: float, tests: int, rng: np.random.Generator
+) -> tuple[DosePoint, RocCurve]:
+    detections = recognised = 0
+    sides = int(jury.membership.sum())
+    for _ in range(_PLANTINGS):
+        pseudo = replace(jury, membership=rng.permutation(jury.membership), groups=None)
+        planted = pseudo.membership & (rng.random(len(pseudo.membership)) < share)
+        scores = attack.score(_plant(evidence, planted))
+        p_values = endpoint_p_values(attack, scores, pseudo, limits)
+        detections += min(p_values) <= limits.family_wise_error / tests
+        recognised += round(tpr_at_fpr(scores, pseudo.membership, limits.fpr).value * sides)
+    point = DosePoint(
+        dose=share,
+        tpr=proportion(recognised, _PLANTINGS * sides, unit="pseudo-members of all plantings"),
+        detected=proportion(detections, _PLANTINGS, unit="plantings"),
+    )
+    return point, plain_curve(scores, pseudo.membership)
+
+
+def _plant(evidence: Evidence, planted: Flags) -> Evidence:
+    """The first pair's answers without each record in the target's place, with a leak planted on some records."""
+    pool = evidence.attacking_shadow(0)
+    has = evidence.shadow_membership[0]
+    first, second = (evidence.shadows.audit.model(index) for index in range(2))
+    lift = _Lift.of(evidence)
+    without = _where(has, second, first)
+    target = _where(planted, lift.raised(_where(has, first, second)), without)
+    inside = planted & pool.shadow_membership
+    shadows = replace(pool.shadows, audit=_where(inside, lift.raised(pool.shadows.audit), pool.shadows.audit))
+    return Evidence(Answers(target, evidence.shadows.calibration.model(0)), shadows, pool.shadow_membership)
+
+
+@dataclass(frozen=True)
+class _Lift:
+    """How far a memorised record stands out: four within-record standard deviations of the shadows."""
+
+    logit_margin: float
+    released_margin: float
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> _Lift:
+        audit, inside = evidence.shadows.audit, evidence.shadow_membership
+        return cls(*(_SIGMAS * _within(margin, inside) for margin in (audit.logit_margin, audit.released_margin)))
+
+    def raised(self, signals: Signals) -> Signals:
+        """The same answers, more certain of the true class."""
+        released = two_class_signals(signals.released_margin + self.released_margin)
+        return replace(released, logit_margin=signals.logit_margin + self.logit_margin)
+
+
+def _within(margin: Floats, inside: Flags) -> float:
+    """Pooled standard deviation of a margin [model, record, query] around each record's IN and OUT means."""
+    squares, freedom = 0.0, 0
+    for group in (inside, ~inside):
+        count = group.sum(0)
+        weights = group[:, :, None]
+        mean = (margin * weights).sum(0) / np.maximum(count, 1)[:, None]
+        squares += float((((margin - mean) ** 2) * weights).sum())
+        freedom += int(np.maximum(count - 1, 0).sum()) * margin.shape[2]
+    return float(np.sqrt(squares / max(freedom, 1)))
+
+
+def _where(chosen: Flags, yes: Signals, no: Signals) -> Signals:
+    """Answers of `yes` on the chosen records, of `no` on the others; `chosen` is [record] or [model, record]."""
+    other = no.arrays()
+    return Signals(**{name: np.where(chosen[..., None], array, other[name]) for name, array in yes.arrays().items()})

@@ -1,0 +1,514 @@
+"""`AuditReport` and its parts: everything that an audit found, and the only source of every output format.
+
+The report is data that crosses the disk, so these are Pydantic models: frozen, no unknown fields, no naked floats
+for what was measured (`Estimate`). Nothing here measures, decides or renders.
+
+`SCHEMA_VERSION` changes when a reader of an older `report.json` would misread a newer one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from auditor.stats.estimate import Estimate
+from auditor.threat import Access
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AttackCard",
+    "AttackResult",
+    "AuditReport",
+    "Check",
+    "CheckLevel",
+    "ClassExposure",
+    "Completed",
+    "ControlResult",
+    "DataFacts",
+    "DefenseCard",
+    "DefenseEffect",
+    "DefenseResult",
+    "DosePoint",
+    "Endpoint",
+    "Environment",
+    "Failed",
+    "Family",
+    "Fidelity",
+    "Histogram",
+    "InversionResult",
+    "Measurement",
+    "Metric",
+    "ModelFacts",
+    "Outcome",
+    "Paper",
+    "PlanFacts",
+    "Preprocessing",
+    "RocCurve",
+    "Role",
+    "SecondaryChoice",
+    "Severity",
+    "Skipped",
+    "Timing",
+    "Verdict",
+    "VerdictState",
+    "Void",
+]
+
+SCHEMA_VERSION = "1"
+
+
+class Part(BaseModel):
+    """A part of the report: immutable and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+class Family(StrEnum):
+    """The two questions an audit asks."""
+
+    MEMBERSHIP = "membership"
+    INVERSION = "inversion"
+
+
+class Role(StrEnum):
+    """Primary attacks are declared before the run and corrected; secondary ones are chosen on one half, told on the other."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+
+
+class Fidelity(StrEnum):
+    """How far an implementation goes back to the method it is named after."""
+
+    OFFICIAL_CODE = "official-code-derived"
+    THIRD_PARTY = "third-party-derived"
+    ACCOUNT = "account-derived"
+    RECONSTRUCTION = "reconstruction"
+    MECHANICS = "mechanics-tested only"
+    OWN = "privaudit's own"
+
+
+class Metric(StrEnum):
+    """The endpoints on which membership attacks are judged."""
+
+    AUC = "auc"
+    TPR_AT_FPR = "tpr_at_fpr"
+
+
+class CheckLevel(StrEnum):
+    """How a check ended."""
+
+    PASS = "pass"  # noqa: S105 - a level, not a password
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class VerdictState(StrEnum):
+    """The three things an audit can say."""
+
+    LEAK_FOUND = "leak found"
+    NOTHING_FOUND = "nothing found"
+    CANNOT_SAY = "cannot say"
+
+
+class Void(StrEnum):
+    """What a failed check or control takes away."""
+
+    LEAK_FOUND = "leak found"
+    NOTHING_FOUND = "nothing found"
+    PER_RECORD = "per-record p-values"
+    POWER = "power"
+
+
+class Severity(StrEnum):
+    """How bad a found leak is, by the documented table in `auditor.policy`; ordered."""
+
+    NONE = "none"
+    LOW = "low"
+    MODERATE = "moderate"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order from none to critical."""
+        return list(Severity).index(self)
+
+
+# --- what was audited ----------------------------------------------------------------------------------------------
+
+
+class Preprocessing(Part):
+    """How an image of the splits becomes the tensor that the model receives.
+
+    Attributes:
+        mean: Per-channel mean in units of [0, 1] pixels.
+        std: Per-channel standard deviation in the same units.
+        input_size: (channels, height, width) of the tensor.
+        interpolation: Resampling filter when the stored images have another size.
+        crop_pct: Share of the resized image that is kept by the centre crop.
+        source: Where these values came from, e.g. "config.json pretrained_cfg".
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_size: tuple[int, int, int]
+    interpolation: str = "bilinear"
+    crop_pct: float = 1.0
+    source: str
+
+
+class ModelFacts(Part):
+    """The audited checkpoint. `sha256` is of the weights file; `wrapper` names an output-time defense saved with it."""
+
+    name: str
+    file_format: str
+    sha256: str
+    file_bytes: int
+    architecture: str
+    architecture_evidence: str
+    parameters: int
+    num_classes: int
+    weights: Literal["plain", "ema"]
+    trusted: bool = False
+    preprocessing: Preprocessing
+    wrapper: str | None = None
+
+
+class DataFacts(Part):
+    """The owner's splits, in counts. `evaluated` is m: as many members and as many non-members are evaluated."""
+
+    members: int
+    non_members: int
+    evaluated: int
+    population: int
+    public: int
+    classes: tuple[str, ...]
+    class_is_person: bool
+    random_split: bool | None
+    grouped: bool
+    duplicates_dropped: int
+    image_shape: tuple[int, ...]
+    key_fingerprint: str
+
+
+class PlanFacts(Part):
+    """What was decided before anything was trained."""
+
+    digest: str
+    budget: str
+    seed: int
+    release: Access
+    shadows: int
+    null_models: int
+    control_models: int
+    epochs: int
+    recipe: str
+    queries: tuple[str, ...]
+    primary: tuple[str, ...]
+    secondary: tuple[str, ...]
+    skipped: tuple[str, ...]
+    auc_limit: float
+    tpr_limit: float
+    tpr_fpr: float
+    family_wise_error: float
+
+
+class Environment(Part):
+    """Where it ran."""
+
+    privaudit: str
+    python: str
+    torch: str
+    timm: str
+    numpy: str
+    platform: str
+    machine: str
+    device: str
+    threads_per_worker: int
+
+
+class Timing(Part):
+    """Cost of one phase; the only part of a report that differs between two runs of one plan."""
+
+    phase: str
+    wall_seconds: float
+    cpu_seconds: float
+
+
+# --- attacks -------------------------------------------------------------------------------------------------------
+
+
+class Paper(Part):
+    """Where a method was published."""
+
+    citation: str
+    url: str
+
+
+class AttackCard(Part):
+    """What an attack is, before it runs."""
+
+    id: str
+    title: str
+    family: Family
+    paper: Paper
+    fidelity: Fidelity
+    access: Access
+    needs: tuple[str, ...]
+    formula: str = ""
+    changed: str = ""
+    settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class Endpoint(Part):
+    """One metric of one membership attack.
+
+    `p_value` is one-sided against chance. For primary endpoints `p_adjusted` is Holm's, `upper_bound` the
+    simultaneous upper bound that is held against `limit`, and `rejected` the decision at the family-wise level.
+    `appendix` marks numbers that n is too small for: never a headline, never a gate.
+    """
+
+    metric: Metric
+    fpr: float | None = None
+    estimate: Estimate
+    p_value: float
+    p_adjusted: float | None = None
+    upper_bound: float | None = None
+    limit: float | None = None
+    rejected: bool | None = None
+    appendix: bool = False
+
+
+class RocCurve(Part):
+    """Points for drawing, thinned for the page; `low`/`high` are the pointwise band on the true positive rate."""
+
+    fpr: tuple[float, ...]
+    tpr: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+class Completed(Part):
+    """An attack that ran. Primary attacks are evaluated on all audit records, secondary ones on the reporting half."""
+
+    status: Literal["completed"] = "completed"
+    endpoints: tuple[Endpoint, ...]
+    roc: RocCurve
+    evaluated_on: str
+    queries_per_record: int
+
+
+class Skipped(Part):
+    """An attack or defense that could not run here, and why, in one sentence."""
+
+    status: Literal["skipped"] = "skipped"
+    reason: str
+
+
+class Failed(Part):
+    """An attack or defense that crashed; the rest of the report still comes."""
+
+    status: Literal["failed"] = "failed"
+    error: str
+
+
+Outcome = Annotated[Completed | Skipped | Failed, Field(discriminator="status")]
+
+
+class AttackResult(Part):
+    """One membership attack with what became of it."""
+
+    card: AttackCard
+    role: Role
+    outcome: Outcome
+
+
+class SecondaryChoice(Part):
+    """The best of the secondary attacks: chosen on one half of the records, reported on the other."""
+
+    attack_id: str
+    chosen_from: int
+    metric: Metric
+    fpr: float | None = None
+    selection_value: Estimate
+    reported_value: Estimate
+
+
+class ClassExposure(Part):
+    """The primary attack's AUC inside one class; `label` is the class name, or a pseudonym where classes are people."""
+
+    label: str
+    auc: Estimate
+
+
+class Histogram(Part):
+    """A signal's distribution over members and non-members; counts per bin, shared edges."""
+
+    signal: str
+    edges: tuple[float, ...]
+    members: tuple[int, ...]
+    non_members: tuple[int, ...]
+
+
+# --- inversion -----------------------------------------------------------------------------------------------------
+
+
+class Measurement(Part):
+    """A number with the name under which it is printed, and the control it is measured against where there is one.
+
+    `unit` says how it is printed: "share" of 1 as percent, "points" for a difference of shares, anything else ("ms",
+    "s", "") as it is.
+    """
+
+    name: str
+    estimate: Estimate
+    against: str = ""
+    unit: str = ""
+
+
+class InversionResult(Part):
+    """One inversion attack. `record_excess` holds one measurement per control; class excess likewise, where measured."""
+
+    card: AttackCard
+    status: Literal["completed", "skipped", "failed"]
+    reason: str = ""
+    classes: int = 0
+    record_excess: tuple[Measurement, ...] = ()
+    class_excess: tuple[Measurement, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    queries_per_class: int = 0
+
+
+# --- controls and checks -------------------------------------------------------------------------------------------
+
+
+class DosePoint(Part):
+    """Planted control: a share `dose` of pseudo-members made leaky, the rate at which the primary tests then reject."""
+
+    dose: float
+    tpr: Estimate
+    detected: Estimate
+
+
+class ControlResult(Part):
+    """One control of DESIGN section 7: what it asked, what it measured, and what it voids where it did not pass."""
+
+    id: str
+    title: str
+    question: str
+    status: Literal["pass", "warn", "fail", "skipped"]
+    sentence: str
+    measurements: tuple[Measurement, ...] = ()
+    voids: tuple[Void, ...] = ()
+    roc: RocCurve | None = None
+    doses: tuple[DosePoint, ...] = ()
+
+
+class Check(Part):
+    """A reason to distrust, with what it takes away."""
+
+    id: str
+    title: str
+    level: CheckLevel
+    sentence: str
+    voids: tuple[Void, ...] = ()
+
+
+# --- defenses ------------------------------------------------------------------------------------------------------
+
+
+class DefenseCard(Part):
+    """What a defense is, before it is applied."""
+
+    id: str
+    title: str
+    paper: Paper | None
+    fidelity: Fidelity
+    acts_on: Literal["output", "training"]
+    counts_for: tuple[Access, ...]
+    changed: str = ""
+    settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class DefenseEffect(Part):
+    """One attack endpoint before and after a defense, on the same records.
+
+    `static` is the attacker who does not know of the defense, `adaptive` the one who refits everything through it.
+    `change` is adaptive minus undefended, paired. None: that attacker cannot run against what is released.
+    """
+
+    attack_id: str
+    access: Access
+    metric: Metric
+    fpr: float | None = None
+    undefended: Estimate
+    static: Estimate | None = None
+    adaptive: Estimate | None = None
+    change: Estimate | None = None
+
+
+class DefenseResult(Part):
+    """One defense, measured in the same run by the same attacks. `void_when_weights` says why it buys nothing there."""
+
+    card: DefenseCard
+    status: Literal["completed", "skipped", "failed"]
+    reason: str = ""
+    effects: tuple[DefenseEffect, ...] = ()
+    costs: tuple[Measurement, ...] = ()
+    seeds: int = 1
+    void_when_weights: str = ""
+
+
+# --- the answer ----------------------------------------------------------------------------------------------------
+
+
+class Verdict(Part):
+    """The answer for one access and one family, with the reasons that decided it, most important first."""
+
+    access: Access
+    family: Family
+    state: VerdictState
+    sentence: str
+    reasons: tuple[str, ...]
+    inherited_from: Access | None = None
+    auc_only: bool = False
+
+
+class AuditReport(Part):
+    """Everything that an audit found. Every other format is made from this alone."""
+
+    schema_version: str = SCHEMA_VERSION
+    created: datetime
+    model: ModelFacts
+    data: DataFacts
+    plan: PlanFacts
+    environment: Environment
+    membership: tuple[AttackResult, ...]
+    secondary_choice: SecondaryChoice | None
+    exposure: tuple[ClassExposure, ...]
+    histograms: tuple[Histogram, ...]
+    inversion: tuple[InversionResult, ...]
+    controls: tuple[ControlResult, ...]
+    checks: tuple[Check, ...]
+    defenses: tuple[DefenseResult, ...]
+    verdicts: tuple[Verdict, ...]
+    severity: Severity
+    timings: tuple[Timing, ...]
+
+    def verdict(self, access: Access, family: Family) -> Verdict:
+        """The verdict for one access and family.
+
+        Raises:
+            KeyError: the report holds none.
+        """
+        for verdict in self.verdicts:
+            if verdict.access is access and verdict.family is family:
+                return verdict
+        raise KeyError(f"no verdict for {access}, {family}")

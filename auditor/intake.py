@@ -1,0 +1,96 @@
+"""Opens checkpoint and data together: what one of them leaves open, the other may settle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from auditor.compute import digest
+from auditor.errors import InputError
+from auditor.findings import DataFacts
+from auditor.shadows import AuditSet
+from auditor.signals import accuracy
+from auditor.splits import ClassOrder, Splits, key_fingerprint, load_splits
+from auditor.stats.intervals import proportion
+from auditor.target import Target, load_target
+
+__all__ = ["data_digest", "data_facts", "open_inputs"]
+
+
+def open_inputs(
+    checkpoint: Path, data: Path, *, arch: str | None, device: torch.device, trust: bool
+) -> tuple[Target, Splits]:
+    """Load the target and the splits that belong to it.
+
+    Preprocessing stated in `splits.toml` goes before the checkpoint's own; a class order that the folder names leave
+    open is decided by the target's accuracy.
+
+    Raises:
+        InputError: either cannot be used, or they do not belong together.
+    """
+    splits = load_splits(data)
+    target = load_target(
+        checkpoint,
+        arch=arch,
+        preprocessing=splits.settings.stated_preprocessing(),
+        num_classes=None,
+        device=device,
+        trust=trust,
+    )
+    if splits.num_classes > target.facts.num_classes:
+        raise InputError(
+            f"{data}: the splits hold {splits.num_classes} classes, and the model has {target.facts.num_classes}.",
+            "Audit the model with the data that it was trained for.",
+        )
+    return target, _in_class_order(target, splits)
+
+
+def _in_class_order(target: Target, splits: Splits) -> Splits:
+    if splits.class_order is not ClassOrder.AMBIGUOUS:
+        return splits
+    natural, text = (splits.with_class_order(order) for order in (ClassOrder.NATURAL, ClassOrder.TEXT))
+    correct = [_correct(target, one) for one in (natural, text)]
+    n = splits.non_members.n
+    bounds = [proportion(count, n, unit="non-members") for count in correct]
+    for first, second, winner in ((0, 1, natural), (1, 0, text)):
+        if bounds[first].low > bounds[second].high:
+            return winner
+    raise InputError(
+        f"{splits.folder}: the class folders sort differently by number and by text, and the model's accuracy does not "
+        f"tell which was used ({correct[0] / n:.1%} and {correct[1] / n:.1%}).",
+        "Write classes.txt: one class name per line, in the order of the model's outputs.",
+    )
+
+
+def _correct(target: Target, splits: Splits) -> int:
+    return round(accuracy(target, splits.non_members.inputs, splits.non_members.labels) * splits.non_members.n)
+
+
+def data_digest(splits: Splits) -> str:
+    """What data this is, by the content and labels of every role."""
+    roles = (splits.members, splits.non_members, splits.population, splits.public, splits.validation)
+    parts = [
+        None if records is None else (b"".join(records.digests).hex(), records.labels.tolist()) for records in roles
+    ]
+    return digest(parts, splits.class_names)
+
+
+def data_facts(splits: Splits, audit_set: AuditSet, key: bytes) -> DataFacts:
+    """What the report says of the data: counts, and class names unless a class is a person."""
+    person = splits.settings.class_is_person
+    names = splits.class_names
+    return DataFacts(
+        members=splits.members.n,
+        non_members=splits.non_members.n,
+        evaluated=audit_set.evaluated,
+        population=audit_set.calibration.n + audit_set.reference.n,
+        public=0 if splits.public is None else splits.public.n,
+        classes=tuple(f"person {index + 1}" for index in range(len(names))) if person else names,
+        class_is_person=person,
+        random_split=splits.settings.random_split,
+        grouped=audit_set.records.groups is not None,
+        duplicates_dropped=splits.duplicates_dropped,
+        image_shape=tuple(splits.members.inputs.shape[1:]),
+        key_fingerprint=key_fingerprint(key),
+    )

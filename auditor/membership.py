@@ -1,0 +1,392 @@
+"""Runs a membership attack on what models answered, and measures the scores it returns.
+
+An attack returns one score per audit record and never measures itself. Primary attacks are measured on all audit
+records, secondary ones on the reporting half (DESIGN 7.2).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.findings import (
+    AttackCard,
+    AttackResult,
+    ClassExposure,
+    Completed,
+    Endpoint,
+    Failed,
+    Histogram,
+    Metric,
+    RocCurve,
+    Role,
+    SecondaryChoice,
+    Skipped,
+)
+from auditor.compute import generator
+from auditor.shadows import Answers
+from auditor.splits import Records
+from auditor.stats.auc import auc, auc_p_value, auc_upper_bound
+from auditor.stats.estimate import Estimate
+from auditor.stats.halves import selection_half
+from auditor.stats.low_fpr import (
+    Standing,
+    standing,
+    tpr_at_fpr,
+    tpr_at_fpr_p_value,
+    tpr_at_fpr_upper_bound,
+)
+from auditor.stats.multiplicity import holm
+from auditor.stats.roc import roc_band, roc_curve, thin_roc
+from auditor.threat import Access
+from auditor.verdict import Limits
+from reference_attacks.membership import attack_p, lira, loss, modified_entropy, rmia
+
+__all__ = [
+    "Attack",
+    "Evidence",
+    "Jury",
+    "Scored",
+    "choose_secondary",
+    "class_exposure",
+    "correct_primaries",
+    "crash_report",
+    "endpoint_p_values",
+    "measure",
+    "plain_curve",
+    "primary_p_values",
+    "run_attack",
+    "signal_histogram",
+    "strongest_primary",
+]
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+_LEAST_PER_CLASS = 20
+_BINS = 40
+
+
+# --- what an attack is given, and the adapters from it to the attack files ------------------------------------------
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the attacker has: answers of the attacked model, answers of the shadows, and who was in which shadow.
+
+    Attributes:
+        target: Answers of the attacked model, [record, query].
+        shadows: Answers of the shadows, [model, record, query].
+        shadow_membership: bool [model, record] over the audit set.
+    """
+
+    target: Answers
+    shadows: Answers
+    shadow_membership: Flags
+
+    def attacking(self, target: Answers) -> Evidence:
+        """The same attacker in front of another model."""
+        return replace(self, target=target)
+
+    def attacking_shadow(self, index: int) -> Evidence:
+        """One shadow in the target's place; it and its twin leave the pool (DESIGN 7.1)."""
+        pair = [index - index % 2, index - index % 2 + 1]
+        return Evidence(
+            target=self.shadows.model(index),
+            shadows=self.shadows.without_models(pair),
+            shadow_membership=np.delete(self.shadow_membership, pair, axis=0),
+        )
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A row of the battery: the card, the adapter to the attack file, and for which access it is declared primary."""
+
+    card: AttackCard
+    score: Callable[[Evidence], Floats]
+    primary_for: Access | None = None
+    low_fpr_endpoint: bool = True
+    least_shadows: int = 0
+
+
+def gap(evidence: Evidence) -> Floats:
+    """Correctness of the released label on the unchanged record."""
+    return evidence.target.audit.correct[:, 0].copy()
+
+
+def cross_entropy(evidence: Evidence) -> Floats:
+    """Negative loss on the released probabilities."""
+    return loss.score(target_signal=evidence.target.audit.loss)
+
+
+def song_mittal(evidence: Evidence) -> Floats:
+    """Negative modified entropy of the released probabilities."""
+    return modified_entropy.score(target_signal=evidence.target.audit.modified_entropy)
+
+
+def population(evidence: Evidence) -> Floats:
+    """Rank of the loss among calibrating non-members."""
+    return attack_p.score(
+        target_signal=-evidence.target.audit.loss, population_target_signal=-evidence.target.calibration.loss
+    )
+
+
+def lira_released(evidence: Evidence) -> Floats:
+    """LiRA, online, pooled variance, on the margin of the released probabilities."""
+    return lira.online(
+        target_signal=evidence.target.audit.released_margin,
+        shadow_signal=evidence.shadows.audit.released_margin,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def lira_logits(evidence: Evidence) -> Floats:
+    """LiRA, online, pooled variance, on the margin of the logits."""
+    return lira.online(
+        target_signal=evidence.target.audit.logit_margin,
+        shadow_signal=evidence.shadows.audit.logit_margin,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def rmia_released(evidence: Evidence) -> Floats:
+    """RMIA, online, on the released probability of the true label."""
+    return rmia.online(
+        target_signal=evidence.target.audit.confidence,
+        shadow_signal=evidence.shadows.audit.confidence,
+        shadow_membership=evidence.shadow_membership,
+        population_target_signal=evidence.target.calibration.confidence,
+        population_shadow_signal=evidence.shadows.calibration.confidence,
+    )
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Jury:
+    """Who is evaluated: membership, classes and groups of the audit records, and the half on which choices are made."""
+
+    membership: Flags
+    labels: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64] | None
+    selection: Flags
+    rng_seed: int
+
+    @classmethod
+    def of(cls, records: Records, membership: Flags, seed: int) -> Jury:
+        """Everybody who is evaluated, with the halves for choosing and reporting drawn from the audit's seed."""
+        rng = generator(seed, "halves")
+        selection = selection_half(membership, records.labels, rng, groups=records.groups)
+        return cls(membership, records.labels, records.groups, selection, seed)
+
+    @property
+    def non_members(self) -> int:
+        """How many non-members are judged."""
+        return int((~self.membership).sum())
+
+    def half(self, selecting: bool) -> Jury:
+        """The records of one half only."""
+        chosen = self.selection if selecting else ~self.selection
+        return Jury(
+            membership=self.membership[chosen],
+            labels=self.labels[chosen],
+            groups=None if self.groups is None else self.groups[chosen],
+            selection=self.selection[chosen],
+            rng_seed=self.rng_seed,
+        )
+
+    def chosen(self, selecting: bool) -> Flags:
+        """Which records make up that half."""
+        return self.selection if selecting else ~self.selection
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An attack with the scores it gave to all audit records; None where it did not run."""
+
+    attack: Attack
+    role: Role
+    scores: Floats | None
+    outcome: Completed | Skipped | Failed
+
+    @property
+    def result(self) -> AttackResult:
+        """What goes into the report."""
+        return AttackResult(card=self.attack.card, role=self.role, outcome=self.outcome)
+
+
+def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limits: Limits) -> Scored:
+    """Run one attack and measure it; a crash of the attack is an outcome, not an end."""
+    if len(evidence.shadow_membership) < attack.least_shadows:
+        reason = f"needs {attack.least_shadows} shadows, and the plan has {len(evidence.shadow_membership)}"
+        return Scored(attack, role, None, Skipped(reason=reason))
+    try:
+        scores = attack.score(evidence)
+        measured, seen = (jury, scores) if role is Role.PRIMARY else (jury.half(False), scores[jury.chosen(False)])
+        where = "all audit records" if role is Role.PRIMARY else "the reporting half"
+        return Scored(attack, role, scores, measure(attack, seen, measured, limits, where))
+    except Exception as error:  # noqa: BLE001 - whatever a method raises, the rest of the report must still come
+        return Scored(attack, role, None, Failed(error=crash_report(error)))
+
+
+def crash_report(error: Exception) -> str:
+    """One line about a crash: what, and where in our code; no path of the user's machine."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+
+
+def measure(attack: Attack, scores: Floats, jury: Jury, limits: Limits, where: str) -> Completed:
+    """AUC, TPR at a low FPR where n allows it, and the ROC curve of one attack's scores [record]."""
+    roc = thin_roc(roc_curve(scores, jury.membership))
+    band = roc_band(roc, int(jury.membership.sum()), limits.confidence)
+    return Completed(
+        endpoints=tuple(_endpoints(attack, scores, jury, limits)),
+        roc=RocCurve(
+            fpr=tuple(roc.fpr.tolist()),
+            tpr=tuple(roc.tpr.tolist()),
+            low=tuple(band.low.tolist()),
+            high=tuple(band.high.tolist()),
+        ),
+        evaluated_on=where,
+        queries_per_record=1,
+    )
+
+
+def _endpoints(attack: Attack, scores: Floats, jury: Jury, limits: Limits) -> list[Endpoint]:
+    found = [
+        Endpoint(
+            metric=Metric.AUC,
+            estimate=auc(scores, jury.membership, confidence=limits.confidence, groups=jury.groups),
+            p_value=auc_p_value(scores, jury.membership, groups=jury.groups),
+        )
+    ]
+    enough = standing(jury.non_members, limits.fpr)
+    if not attack.low_fpr_endpoint or enough is Standing.REFUSE:
+        return found
+    rng = np.random.default_rng(jury.rng_seed)
+    estimate = tpr_at_fpr(
+        scores, jury.membership, limits.fpr, confidence=limits.confidence, groups=jury.groups, rng=rng
+    )
+    low_fpr = Endpoint(
+        metric=Metric.TPR_AT_FPR,
+        fpr=limits.fpr,
+        estimate=estimate,
+        p_value=tpr_at_fpr_p_value(scores, jury.membership, limits.fpr),
+        appendix=enough is Standing.APPENDIX or jury.groups is not None,
+    )
+    return [*found, low_fpr]
+
+
+def endpoint_p_values(attack: Attack, scores: Floats, jury: Jury, limits: Limits) -> list[float]:
+    """One-sided p of every endpoint of an attack that may be tested at this n."""
+    return [one.p_value for one in _endpoints(attack, scores, jury, limits) if not one.appendix]
+
+
+def plain_curve(scores: Floats, membership: Flags) -> RocCurve:
+    """A ROC curve for drawing, without its band."""
+    roc = thin_roc(roc_curve(scores, membership))
+    return RocCurve(fpr=tuple(roc.fpr.tolist()), tpr=tuple(roc.tpr.tolist()))
+
+
+def primary_p_values(scored: Sequence[Scored]) -> list[tuple[int, int, float]]:
+    """(attack, endpoint, p) of every primary endpoint that may be tested, over all accesses together."""
+    return [
+        (position, index, endpoint.p_value)
+        for position, one in enumerate(scored)
+        if one.role is Role.PRIMARY and isinstance(one.outcome, Completed)
+        for index, endpoint in enumerate(one.outcome.endpoints)
+        if not endpoint.appendix
+    ]
+
+
+def correct_primaries(scored: Sequence[Scored], jury: Jury, limits: Limits) -> list[Scored]:
+    """Add Holm's p, the simultaneous upper bound, the limit and the decision to every primary endpoint (DESIGN 7.2)."""
+    tested = primary_p_values(scored)
+    adjusted = holm([p for _, _, p in tested])
+    alpha = limits.family_wise_error / max(len(tested), 1)
+    corrected = list(scored)
+    for (position, index, _), p_adjusted in zip(tested, adjusted, strict=True):
+        one = corrected[position]
+        if not isinstance(one.outcome, Completed) or one.scores is None:
+            continue
+        endpoints = list(one.outcome.endpoints)
+        endpoints[index] = endpoints[index].model_copy(
+            update={
+                "p_adjusted": float(p_adjusted),
+                "upper_bound": _upper_bound(endpoints[index], one.scores, jury, limits, alpha),
+                "limit": limits.auc if endpoints[index].metric is Metric.AUC else limits.tpr,
+                "rejected": bool(p_adjusted <= limits.family_wise_error),
+            }
+        )
+        corrected[position] = replace(one, outcome=one.outcome.model_copy(update={"endpoints": tuple(endpoints)}))
+    return corrected
+
+
+def _upper_bound(endpoint: Endpoint, scores: Floats, jury: Jury, limits: Limits, alpha: float) -> float:
+    if endpoint.metric is Metric.AUC:
+        return auc_upper_bound(scores, jury.membership, alpha, groups=jury.groups)
+    return tpr_at_fpr_upper_bound(scores, jury.membership, limits.fpr, alpha)
+
+
+def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits) -> SecondaryChoice | None:
+    """The best secondary attack by AUC on the selecting half, and what it reaches on the other half."""
+    ran = [(one.attack.card, one.scores) for one in scored if one.role is Role.SECONDARY and one.scores is not None]
+    if not ran:
+        return None
+    def reached(scores: Floats, half: Jury, records: Flags) -> Estimate:
+        return auc(scores[records], half.membership, confidence=limits.confidence, groups=half.groups)
+
+    selected = [reached(scores, jury.half(True), jury.selection) for _, scores in ran]
+    best = int(np.argmax([estimate.value for estimate in selected]))
+    card, scores = ran[best]
+    return SecondaryChoice(
+        attack_id=card.id,
+        chosen_from=len(ran),
+        metric=Metric.AUC,
+        selection_value=selected[best],
+        reported_value=reached(scores, jury.half(False), ~jury.selection),
+    )
+
+
+def strongest_primary(scored: Sequence[Scored]) -> Floats | None:
+    """The scores of the primary attack with the most access that ran; None where none did."""
+    ran = [one for one in scored if one.role is Role.PRIMARY and one.scores is not None]
+    return max(ran, key=lambda one: one.attack.card.access.rank).scores if ran else None
+
+
+def signal_histogram(answers: Answers, jury: Jury) -> tuple[Histogram, ...]:
+    """How the target's margin on the true class is distributed over members and non-members."""
+    margin = answers.audit.logit_margin[:, 0]
+    edges = np.histogram_bin_edges(np.clip(margin, *np.quantile(margin, [0.001, 0.999])), bins=_BINS)
+    clipped = np.clip(margin, edges[0], edges[-1])
+    counts = [np.histogram(clipped[side], edges)[0] for side in (jury.membership, ~jury.membership)]
+    return (
+        Histogram(
+            signal="logit margin of the true class",
+            edges=tuple(edges.tolist()),
+            members=tuple(counts[0].tolist()),
+            non_members=tuple(counts[1].tolist()),
+        ),
+    )
+
+
+def class_exposure(scores: Floats | None, jury: Jury, class_names: Sequence[str], limits: Limits) -> tuple[ClassExposure, ...]:
+    """The attack's AUC inside each class that has at least 20 members and 20 non-members."""
+    if scores is None:
+        return ()
+    exposures = []
+    for label, name in enumerate(class_names):
+        inside = jury.labels == label
+        members = int((inside & jury.membership).sum())
+        if min(members, int(inside.sum()) - members) < _LEAST_PER_CLASS:
+            continue
+        groups = None if jury.groups is None else jury.groups[inside]
+        estimate = auc(scores[inside], jury.membership[inside], confidence=limits.confidence, groups=groups)
+        exposures.append(ClassExposure(label=name, auc=estimate))
+    return tuple(exposures)

@@ -1,0 +1,169 @@
+"""The appendix: attack by attack, the data, the recipe, the machine, and the words of others for the same things."""
+
+from __future__ import annotations
+
+from auditor.findings import (
+    AttackCard,
+    AttackResult,
+    AuditReport,
+    Completed,
+    DefenseCard,
+    DefenseResult,
+    Endpoint,
+    Failed,
+    Skipped,
+)
+from auditor.report import wording
+from auditor.report.terms import TERMS
+from auditor.report.text import (
+    cell,
+    clean,
+    count,
+    counts,
+    interval_name,
+    level,
+    link,
+    metric_name,
+    metric_unit,
+    p_value,
+    scaled,
+    seconds,
+    short,
+)
+from auditor.report.view import Facts, Method, Row, Table
+
+__all__ = ["data_facts", "defense_methods", "environment", "methods", "recipe_facts", "terms", "timings"]
+
+
+def methods(report: AuditReport) -> tuple[Method, ...]:
+    """Every membership and inversion attack: what it is, what it was given, what became of it."""
+    found = [_method(result.card, str(result.role), _outcome(result)) for result in report.membership]
+    for result in report.inversion:
+        outcome = f"ran on {count(result.classes)} classes, {count(result.queries_per_class)} queries per class"
+        told = outcome if result.status == "completed" else f"{result.status}: {clean(result.reason)}"
+        found.append(_method(result.card, "inversion", told))
+    return tuple(found)
+
+
+def _outcome(result: AttackResult) -> str:
+    match result.outcome:
+        case Skipped(reason=reason):
+            return f"not run: {clean(reason)}"
+        case Failed(error=error):
+            return f"failed: {clean(error)}"
+        case Completed() as done:
+            queries = f"{count(done.queries_per_record)} queries per record"
+            ends = "; ".join(_endpoint_told(end) for end in done.endpoints)
+            return f"{ends}. Evaluated on {clean(done.evaluated_on)}, {queries}."
+
+
+def _endpoint_told(end: Endpoint) -> str:
+    found = end.estimate
+    told = f"{metric_name(end.metric, end.fpr)} {cell(found, metric_unit(end.metric))}, {counts(found.n)}"
+    small = ", n too small for a headline" if end.appendix else ""
+    return f"{told}, p = {p_value(end.p_value)}, {clean(found.method)}, {interval_name(found)}{small}"
+
+
+def _method(card: AttackCard, role: str, outcome: str) -> Method:
+    facts = (
+        ("Access", f"{card.access} ({card.access.description}); {role}"),
+        ("Needs", wording.needs(card)),
+        ("Score", clean(card.formula)),
+        ("Settings", _settings(card.settings)),
+        ("Changed", clean(card.changed)),
+        ("Fidelity", str(card.fidelity)),
+        ("Result", outcome),
+    )
+    kept = tuple((name, told) for name, told in facts if told)
+    return Method(clean(card.title), short(card.id), clean(card.paper.citation), link(card.paper.url), kept)
+
+
+def defense_methods(report: AuditReport) -> tuple[Method, ...]:
+    """Every defense in the box, measured or not."""
+    return tuple(_defense_method(defense) for defense in report.defenses)
+
+
+def _defense_method(defense: DefenseResult) -> Method:
+    card: DefenseCard = defense.card
+    facts = (
+        ("Acts on", f"the {card.acts_on}; counts for release of {', '.join(card.counts_for) or 'nothing'}"),
+        ("Settings", _settings(card.settings)),
+        ("Changed", clean(card.changed)),
+        ("Fidelity", str(card.fidelity)),
+        ("Result", f"{defense.status}, {wording.seeds(defense)}" if not defense.reason else clean(defense.reason)),
+        ("If weights are released", clean(defense.void_when_weights)),
+    )
+    citation, url = (clean(card.paper.citation), link(card.paper.url)) if card.paper else ("", "")
+    kept = tuple((name, told) for name, told in facts if told)
+    return Method(clean(card.title), short(card.id), citation, url, kept)
+
+
+def _settings(settings: dict[str, str | int | float | bool]) -> str:
+    return ", ".join(f"{short(name)} = {clean(str(setting))}" for name, setting in sorted(settings.items()))
+
+
+def data_facts(report: AuditReport) -> Facts:
+    """The owner's splits in counts."""
+    data = report.data
+    random = {True: "yes", False: "no", None: "not stated"}[data.random_split]
+    return (
+        ("Members", count(data.members)),
+        ("Non-members", count(data.non_members)),
+        ("Evaluated", f"{count(data.evaluated)} a side"),
+        ("Population", count(data.population)),
+        ("Public", count(data.public)),
+        ("Classes", count(len(data.classes)) + (", each a person" if data.class_is_person else "")),
+        ("Random split", random),
+        ("Groups", "yes" if data.grouped else "no"),
+        ("Duplicates dropped", count(data.duplicates_dropped)),
+        ("Record shape", " × ".join(count(size) for size in data.image_shape)),
+        ("Key fingerprint", short(data.key_fingerprint)),
+    )
+
+
+def recipe_facts(report: AuditReport) -> Facts:
+    """What was planned, and how shadows were trained."""
+    plan, prep = report.plan, report.model.preprocessing
+    mean, std = (" ".join(f"{number:g}" for number in numbers) for numbers in (prep.mean, prep.std))
+    return (
+        ("Budget", short(plan.budget)),
+        ("Shadow models", f"{count(plan.shadows)}, of {count(plan.epochs)} epochs"),
+        ("Null and control models", f"{count(plan.null_models)} and {count(plan.control_models)}"),
+        ("Recipe", clean(plan.recipe)),
+        ("Queries", clean(", ".join(plan.queries))),
+        ("Limits", f"AUC {scaled(plan.auc_limit)}; TPR {level(plan.tpr_limit)} at {level(plan.tpr_fpr)} FPR"),
+        ("Preprocessing", f"mean {mean}; std {std}; {prep.interpolation}; from {clean(prep.source)}"),
+        ("Architecture", clean(report.model.architecture_evidence)),
+    )
+
+
+def environment(report: AuditReport) -> Facts:
+    """Where it ran, and the hashes that bind the report to its inputs."""
+    env, plan, model = report.environment, report.plan, report.model
+    versions = f"privaudit {env.privaudit}, Python {env.python}, torch {env.torch}, timm {env.timm}, NumPy {env.numpy}"
+    return (
+        ("Made", report.created.isoformat(timespec="seconds")),
+        ("Versions", clean(versions)),
+        ("Machine", clean(f"{env.platform}, {env.machine}, {env.device}, {env.threads_per_worker} threads per worker")),
+        ("Seed", str(plan.seed)),
+        ("Weights file", f"sha256 {clean(model.sha256)}, {count(model.file_bytes)} bytes, {model.weights} weights"),
+        ("Plan", f"digest {clean(plan.digest)}"),
+        ("Report schema", short(report.schema_version)),
+    )
+
+
+def timings(report: AuditReport) -> Table:
+    """What each phase cost."""
+    rows = tuple(
+        Row((clean(timing.phase), seconds(timing.wall_seconds), seconds(timing.cpu_seconds)))
+        for timing in report.timings
+    )
+    return Table("Timings", ("Phase", "Wall clock", "CPU"), rows, frozenset({1, 2}))
+
+
+def terms() -> Table:
+    """The same two questions in the vocabularies of others."""
+    head = (
+        "This report", "NIST AI 100-2", "MITRE ATLAS", "OWASP AISVS", "OWASP ML Top 10", "EDPB Opinion 28/2024",
+    )  # fmt: skip
+    return Table("The same thing in other vocabularies", head, tuple(Row(cells) for cells in TERMS))

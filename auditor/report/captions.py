@@ -1,0 +1,130 @@
+"""Captions, and what each figure shows in words with the number, for readers who do not see it."""
+
+from __future__ import annotations
+
+from auditor.findings import (
+    AuditReport,
+    ClassExposure,
+    Completed,
+    ControlResult,
+    DefenseEffect,
+    DefenseResult,
+    Histogram,
+    InversionResult,
+    Measurement,
+)
+from auditor.report import pick
+from auditor.report.text import clean, count, metric_unit, phrase, scaled, short, unit_of, value
+from auditor.report.wording import shown_in_words
+
+__all__ = [
+    "ATTACKS",
+    "DEFENSES",
+    "DOSES",
+    "HISTOGRAMS",
+    "INVERSION",
+    "ROC",
+    "alt_attacks",
+    "alt_defenses",
+    "alt_doses",
+    "alt_exposure",
+    "alt_histograms",
+    "alt_inversion",
+    "alt_roc",
+    "exposure",
+]
+
+ROC = (
+    "ROC curves on logarithmic axes: what matters is far left, where few non-members are flagged. Bold: the attack "
+    "that carries the verdict, with its pointwise band. Dashed: controls that should stay on the chance line. The "
+    "vertical line is the false positive rate that is judged."
+)
+ATTACKS = (
+    "All membership attacks that ran, by what the attacker sees, strongest first. Filled: primary, declared before the "
+    "run. Hollow: secondary. Dotted line: guessing. Dashed line: the limit that an upper bound must stay under."
+)
+HISTOGRAMS = "What the model's answers look like on members (filled) and on non-members (outlined)."
+INVERSION = (
+    "What each inversion attack reaches above its controls, which did not see the records. Dotted line: no excess."
+)
+DEFENSES = (
+    "Utility against leakage, by the attack that each defense leaves strongest. Hollow: the attacker who does not know "
+    "of the defense. Filled, with both intervals: the one who does. Lower and further right is better."
+)
+DOSES = (
+    "Planted leaks of growing size, and how often the primary tests found them. Left of the rise, a leak can be missed."
+)
+
+
+def exposure(shown: int, total: int) -> str:
+    """The caption of the exposure chart."""
+    few = f" The {count(shown)} most exposed of {count(total)} classes are shown." if total > shown else ""
+    return f"Exposure by class, most exposed first. An interval is for its class, not for the choice among them.{few}"
+
+
+def alt_roc(report: AuditReport) -> str:
+    """The ROC figure in one sentence."""
+    shown = pick.headline(report)
+    start = "ROC curves on logarithmic axes."
+    return f"{start} {shown_in_words(shown)}." if shown else start
+
+
+def alt_attacks(report: AuditReport) -> str:
+    """The chart of all attacks in one sentence."""
+    ran = [result for result in report.membership if isinstance(result.outcome, Completed)]
+    shown = pick.best_endpoint(ran)
+    best = f" Highest: {shown_in_words(shown)}." if shown else ""
+    return f"Dots with intervals for {count(len(ran))} membership attacks, grouped by access.{best}"
+
+
+def alt_histograms(histograms: tuple[Histogram, ...]) -> str:
+    """The histograms, one sentence each."""
+    return " ".join(_alt_histogram(histogram) for histogram in histograms)
+
+
+def _alt_histogram(histogram: Histogram) -> str:
+    members, others = _mode(histogram, histogram.members), _mode(histogram, histogram.non_members)
+    return (
+        f"Histogram of {clean(histogram.signal)}: {count(sum(histogram.members))} members, most often {members}; "
+        f"{count(sum(histogram.non_members))} non-members, most often {others}."
+    )
+
+
+def _mode(histogram: Histogram, bars: tuple[int, ...]) -> str:
+    place = bars.index(max(bars))
+    return f"between {scaled(histogram.edges[place])} and {scaled(histogram.edges[place + 1])}"
+
+
+def alt_exposure(exposure: tuple[ClassExposure, ...], total: int) -> str:
+    """The exposure chart in one sentence; `exposure` is sorted, most exposed first."""
+    first, last = exposure[0], exposure[-1]
+    return (
+        f"AUC inside {count(len(exposure))} of {count(total)} classes: from {short(first.label)} {phrase(first.auc)} "
+        f"down to {short(last.label)} {phrase(last.auc)}."
+    )
+
+
+def alt_inversion(rows: tuple[tuple[InversionResult, Measurement], ...]) -> str:
+    """The inversion chart in one sentence."""
+    told = [
+        f"{short(result.card.title)} over {clean(excess.against)} {phrase(excess.estimate, unit_of(excess))}"
+        for result, excess in rows
+    ]
+    return f"Excess of each inversion attack over its controls: {'; '.join(told)}."
+
+
+def alt_doses(control: ControlResult) -> str:
+    """The dose curve in one sentence."""
+    told = [f"planted TPR {value(dose.tpr, 'share')}: found {phrase(dose.detected, 'share')}" for dose in control.doses]
+    return f"How often a planted leak was found, by size: {'; '.join(told)}."
+
+
+def alt_defenses(rows: tuple[tuple[DefenseResult, DefenseEffect], ...]) -> str:
+    """The utility-leakage plot in one sentence."""
+    told = [
+        f"{short(defense.card.title)} {phrase(effect.adaptive, metric_unit(effect.metric))} instead of "
+        f"{phrase(effect.undefended, metric_unit(effect.metric))}"
+        for defense, effect in rows
+        if effect.adaptive
+    ]
+    return f"Leakage against utility per defense, adaptive attacker: {'; '.join(told)}."

@@ -1,0 +1,260 @@
+"""The rest of the evidence: inversion, defenses, controls and checks."""
+
+from __future__ import annotations
+
+from auditor.findings import (
+    AuditReport,
+    ControlResult,
+    DefenseEffect,
+    DefenseResult,
+    InversionResult,
+    Measurement,
+    Metric,
+)
+from auditor.report import captions, figures, pick, wording
+from auditor.report.text import (
+    cell,
+    clean,
+    count,
+    counts,
+    level,
+    metric_name,
+    metric_unit,
+    short,
+    sides,
+    unit_of,
+)
+from auditor.report.view import Picture, Row, Table, picture
+from auditor.stats.estimate import Estimate
+from auditor.threat import Access
+
+__all__ = ["checks", "controls", "defense_table", "defenses", "doses", "inversion", "inversion_table"]
+
+# --- inversion -------------------------------------------------------------------------------------------------------
+
+
+def inversion(report: AuditReport) -> Picture | None:
+    """Excess of each inversion attack over each of its controls."""
+    rows = tuple((result, excess) for result in report.inversion for excess in _excesses(result))
+    if not rows:
+        return None
+    dots = [
+        figures.Dot(
+            f"over {excess.against}" if excess.against else excess.name, (excess.estimate,), group=result.card.title
+        )
+        for result, excess in rows
+    ]
+    panel = figures.Panel("Excess over the control", 0.0, percent=all(unit_of(excess) for _, excess in rows))
+    table = Table(
+        "Excess over each control, over classes",
+        ("Attack", "Measured", "Over", "Excess", "n"),
+        tuple(_excess_row(result, excess) for result, excess in rows),
+        frozenset({3, 4}),
+    )
+    return picture(figures.dots(dots, [panel]), captions.INVERSION, captions.alt_inversion(rows), table)
+
+
+def _excesses(result: InversionResult) -> tuple[Measurement, ...]:
+    return result.record_excess + result.class_excess if result.status == "completed" else ()
+
+
+def _excess_row(result: InversionResult, excess: Measurement) -> Row:
+    measured = cell(excess.estimate, unit_of(excess))
+    return Row(
+        (short(result.card.title), clean(excess.name), clean(excess.against), measured, counts(excess.estimate.n))
+    )
+
+
+def inversion_table(report: AuditReport) -> Table:
+    """What every inversion attack measured, or why it did not run."""
+    rows = tuple(
+        Row(
+            (
+                short(result.card.title),
+                str(result.card.access),
+                _measured(result.measurements)
+                if result.status == "completed"
+                else f"{result.status}: {clean(result.reason)}",
+                count(result.classes) if result.classes else "–",
+                count(result.queries_per_class) if result.queries_per_class else "–",
+            ),
+            {"completed": "", "skipped": "skipped", "failed": "fail"}[result.status],
+        )
+        for result in report.inversion
+    )
+    head = ("Attack", "Access", "Measured", "Classes", "Queries per class")
+    return Table("Inversion attacks", head, rows, frozenset({3, 4}))
+
+
+def _measured(measurements: tuple[Measurement, ...]) -> str:
+    return "; ".join(_measurement(measurement) for measurement in measurements) or "–"
+
+
+def _measurement(measurement: Measurement) -> str:
+    found = measurement.estimate
+    over = f" against {clean(measurement.against)}" if measurement.against else ""
+    return f"{clean(measurement.name)}{over} {cell(found, unit_of(measurement))}, {counts(found.n)}"
+
+
+# --- defenses --------------------------------------------------------------------------------------------------------
+
+
+def _shown_effects(report: AuditReport) -> list[tuple[DefenseResult, DefenseEffect]]:
+    """Completed defenses, each with the effect by which it is judged."""
+    shown = pick.headline(report)
+    if shown is None:
+        return []
+    metric, release = shown.endpoint.metric, report.plan.release
+    return [
+        (defense, effect)
+        for defense in report.defenses
+        if defense.status == "completed"
+        for effect in [pick.defense_effect(defense, metric, pick.judged_at(defense, release))]
+        if effect is not None
+    ]
+
+
+def defenses(report: AuditReport) -> Picture | None:
+    """Utility against leakage."""
+    rows = _shown_effects(report)
+    found = [
+        (move, cost)
+        for defense, effect in rows
+        for cost in [pick.utility(defense)]
+        if cost is not None
+        for move in [_move(defense, effect, cost.measurement.estimate)]
+        if move is not None
+    ]
+    if not found:
+        return None
+    metric, fpr, cost = rows[0][1].metric, rows[0][1].fpr, found[0][1]
+    axis = f"{clean(cost.measurement.name).capitalize()}" + (", percentage points" if cost.change else "")
+    percent = metric is Metric.TPR_AT_FPR
+    svg = figures.moves(
+        [move for move, _ in found], metric_name(metric, fpr), axis, percent=percent, change=cost.change
+    )
+    return picture(svg, captions.DEFENSES, captions.alt_defenses(tuple(rows)), _effect_table(report))
+
+
+def _move(defense: DefenseResult, effect: DefenseEffect, utility: Estimate) -> figures.Move | None:
+    if effect.adaptive is None:
+        return None
+    output = defense.card.acts_on == "output"
+    return figures.Move(defense.card.title, utility, effect.adaptive, effect.static, effect.undefended, output)
+
+
+def _effect_table(report: AuditReport) -> Table:
+    rows = tuple(_effect_row(defense, effect) for defense in report.defenses for effect in defense.effects)
+    head = ("Defense, attack", "Undefended", "As the paper attacks", "Adaptive", "Change, points", "n")
+    return Table(
+        "Every attack before and after each defense, on the same records", head, rows, frozenset({1, 2, 3, 4, 5})
+    )
+
+
+def _effect_row(defense: DefenseResult, effect: DefenseEffect) -> Row:
+    unit = metric_unit(effect.metric)
+    endpoint = metric_name(effect.metric, effect.fpr)
+    label = f"{short(defense.card.title)}: {short(effect.attack_id)} ({effect.access}), {endpoint}"
+    ends = (_maybe(end, unit) for end in (effect.undefended, effect.static, effect.adaptive))
+    return Row((label, *ends, _change(effect), sides(effect.undefended.n)))
+
+
+def _change(effect: DefenseEffect) -> str:
+    """The change without its unit, which stands in the heading."""
+    if effect.change is None:
+        return "–"
+    return cell(effect.change, "points" if metric_unit(effect.metric) else "").replace("\u00a0points", "")
+
+
+def _maybe(estimate: Estimate | None, unit: str) -> str:
+    return "–" if estimate is None else cell(estimate, unit)
+
+
+def defense_table(report: AuditReport) -> Table:
+    """What each defense leaves to whom, and what it costs."""
+    judged = {id(defense): effect for defense, effect in _shown_effects(report)}
+    rows = tuple(_defense_row(defense, judged.get(id(defense))) for defense in report.defenses)
+    head = ("Defense", "As the paper attacks", "Adaptive", "If weights are released", "Cost", "Seeds")
+    shown = pick.headline(report)
+    name = metric_name(shown.endpoint.metric, shown.endpoint.fpr) if shown else "leakage"
+    return Table(f"What each defense leaves ({name}) and what it costs", head, rows, frozenset({1, 2, 5}))
+
+
+def _defense_row(defense: DefenseResult, effect: DefenseEffect | None) -> Row:
+    title = short(defense.card.title)
+    if defense.status != "completed" or effect is None:
+        reason = clean(defense.reason) or "no endpoint to compare"
+        return Row((title, f"{defense.status}: {reason}"), "fail" if defense.status == "failed" else "skipped")
+    unit = metric_unit(effect.metric)
+    released = pick.defense_effect(defense, effect.metric, Access.WEIGHTS)
+    file_out = released.adaptive if released else None
+    return Row(
+        (
+            title,
+            _maybe(effect.static, unit),
+            _maybe(effect.adaptive, unit),
+            f"void: {clean(defense.void_when_weights)}" if defense.void_when_weights else _maybe(file_out, unit),
+            _measured(defense.costs),
+            count(defense.seeds),
+        )
+    )
+
+
+# --- controls and checks ---------------------------------------------------------------------------------------------
+
+
+def controls(report: AuditReport) -> Table:
+    """Every control with its number."""
+    rows = tuple(_control_row(control) for control in report.controls)
+    return Table("Controls", ("Control", "Result", "Measured", "What it says"), rows)
+
+
+def _control_row(control: ControlResult) -> Row:
+    name = f"{clean(control.title)}. {clean(control.question)}"
+    voids = f" Voids: {', '.join(control.voids)}." if control.voids and control.status == "fail" else ""
+    return Row(
+        (name, wording.mark(control.status), _measured(control.measurements), clean(control.sentence) + voids),
+        control.status,
+    )
+
+
+def doses(report: AuditReport) -> Picture | None:
+    """The planted control as a dose curve."""
+    control = pick.control(report, "planted")
+    if control is None or not control.doses:
+        return None
+    table = Table(
+        "Planted leaks and how often they were found",
+        ("Records planted", "TPR of the planted leak", "Found", "n"),
+        tuple(
+            Row(
+                (
+                    level(dose.dose),
+                    cell(dose.tpr, "share"),
+                    cell(dose.detected, "share"),
+                    counts(dose.detected.n),
+                )
+            )
+            for dose in control.doses
+        ),
+        frozenset({0, 1, 2, 3}),
+    )
+    return picture(
+        figures.doses(control.doses, report.plan.tpr_limit), captions.DOSES, captions.alt_doses(control), table
+    )
+
+
+def checks(report: AuditReport) -> Table:
+    """Every check with what it takes away."""
+    rows = tuple(
+        Row(
+            (
+                clean(check.title),
+                wording.mark(check.level),
+                clean(check.sentence) + (f" Voids: {', '.join(check.voids)}." if check.voids else ""),
+            ),
+            str(check.level),
+        )
+        for check in report.checks
+    )
+    return Table("Checks", ("Check", "Result", "What was seen"), rows)

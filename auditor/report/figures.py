@@ -1,0 +1,336 @@
+"""The figures of the report as SVG text: one function per figure, the same bytes for the same findings.
+
+Colours are Okabe and Ito's (2008), one meaning each on every page, and never the only difference: shape, dash and
+fill tell the same. Text stays text, so that a class name in any script is drawn by the reader's own fonts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from auditor.findings import DosePoint, Histogram, RocCurve
+from auditor.report.text import level, short
+from auditor.stats.estimate import Estimate
+
+__all__ = ["Curve", "Dash", "Dot", "Line", "Move", "doses", "dots", "histograms", "moves", "roc"]
+
+BLACK, ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#000000", "#E69F00", "#56B4E9", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#6b7280"
+_WIDTH = 6.3  # inches; the column of the page
+_ROW = 0.235  # inches per row of a dot chart
+_FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"  # what the page is set in
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "privaudit",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": "#1f2937",
+    "ytick.labelcolor": "#1f2937",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.6,
+    "lines.solid_capstyle": "round",
+}
+
+
+Dash = str | tuple[float, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """How a curve is drawn."""
+
+    color: str
+    width: float
+    dash: Dash = "-"
+    band: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A ROC curve with its name and look."""
+
+    label: str
+    roc: RocCurve
+    line: Line
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One row of a dot chart: an estimate per panel, None where it was not measured."""
+
+    label: str
+    estimates: tuple[Estimate | None, ...]
+    filled: bool = True
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One column of a dot chart."""
+
+    title: str
+    chance: float
+    percent: bool
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """A defense on the utility-leakage plane; `static` is the attacker who does not know of it.
+
+    `output`: it is measured against the undefended model, else against that model's retrained twin.
+    """
+
+    label: str
+    utility: Estimate
+    adaptive: Estimate
+    static: Estimate | None
+    undefended: Estimate
+    output: bool
+
+
+def _svg(height: float, draw: Callable[[Figure], None]) -> str:
+    """Draw on a figure of the page's width and return it as SVG, measured in the wide font that matplotlib brings."""
+    with rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        draw(figure)
+        buffer = StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue().replace("'DejaVu Sans'", _FONTS)
+
+
+# --- ROC -------------------------------------------------------------------------------------------------------------
+
+
+def roc(curves: Sequence[Curve], floor: float, fpr: float) -> str:
+    """ROC curves on logarithmic axes down to `floor` (one record), with the chance line and the FPR that is judged."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.set(xscale="log", yscale="log", xlim=(floor, 1), ylim=(floor, 1.08))
+        axes.plot([floor, 1], [floor, 1], color=GREY, linewidth=0.9, linestyle=":", label="chance")
+        axes.axvline(fpr, color="#d1d5db", linewidth=0.8, zorder=0)
+        for curve in curves:
+            _draw_curve(axes, curve, floor)
+        axes.set(xlabel="False positive rate (non-members wrongly flagged)", ylabel="True positive rate")
+        axes.grid(visible=True, which="major")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda share, _: level(share)))
+            axis.set_minor_formatter(NullFormatter())
+        axes.legend(loc="lower right", handlelength=3.2)
+
+    return _svg(4.1, draw)
+
+
+def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
+    start = max(int(np.searchsorted(curve.roc.fpr, floor, side="right")) - 1, 0)  # what is reached left of the page
+    fpr, tpr, low, high = (
+        np.maximum(np.asarray(points[start:]), floor)
+        for points in (curve.roc.fpr, curve.roc.tpr, curve.roc.low, curve.roc.high)
+    )
+    if low.size and curve.line.band:
+        axes.fill_between(fpr, low, high, color=curve.line.color, alpha=0.16, linewidth=0, step="post")
+    axes.plot(
+        fpr,
+        tpr,
+        color=curve.line.color,
+        linewidth=curve.line.width,
+        linestyle=curve.line.dash,
+        drawstyle="steps-post",
+        label=short(curve.label),
+    )
+
+
+# --- dots ------------------------------------------------------------------------------------------------------------
+
+
+def dots(rows: Sequence[Dot], panels: Sequence[Panel]) -> str:
+    """Dots with intervals, one row each, under a heading per group; panels share the rows."""
+    places, headings, height = _places(rows)
+
+    def draw(figure: Figure) -> None:
+        shape = {"width_ratios": [1.5] + [1.0] * (len(panels) - 1)}
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False, gridspec_kw=shape)[0]
+        for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
+            _draw_panel(ax, panel, [(row.estimates[column], row.filled) for row in rows], places)
+        axes[0].set_ylim(height - 0.4, -0.6)
+        axes[0].set_yticks([*places, *headings], [*(short(row.label) for row in rows), *headings.values()])
+        for tick, place in zip(axes[0].get_yticklabels(), [*places, *headings], strict=True):
+            tick.set_fontweight("bold" if place in headings else "normal")
+
+    return _svg(_ROW * height + 0.75, draw)
+
+
+def _places(rows: Sequence[Dot]) -> tuple[list[float], dict[float, str], float]:
+    """Where the rows stand, where the headings of groups stand, and the height of all of it, in rows."""
+    places: list[float] = []
+    headings: dict[float, str] = {}
+    place = 0.0
+    for group, members in groupby(rows, key=lambda row: row.group):
+        if group:
+            headings[place] = group
+            place += 1
+        for _ in members:
+            places.append(place)
+            place += 1
+        place += 0.35
+    return places, headings, place - 0.35
+
+
+def _draw_panel(
+    axes: Axes, panel: Panel, values: Sequence[tuple[Estimate | None, bool]], places: Sequence[float]
+) -> None:
+    axes.axvline(panel.chance, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+    if panel.limit is not None:
+        axes.axvline(panel.limit, color=VERMILLION, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+    for (estimate, filled), place in zip(values, places, strict=True):
+        if estimate is None:
+            axes.annotate("not measured", (panel.chance, place), (5, 0), textcoords="offset points", va="center",
+                          color=GREY, fontsize=7, backgroundcolor="white")  # fmt: skip
+            continue
+        axes.plot([estimate.low, estimate.high], [place, place], color=BLUE, linewidth=1.3)
+        axes.plot(estimate.value, place, "o", color=BLUE, markersize=5, markerfacecolor=BLUE if filled else "white")
+    axes.set_title(panel.title)
+    axes.grid(visible=True, axis="x")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    if panel.percent:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
+
+
+# --- histograms ------------------------------------------------------------------------------------------------------
+
+
+def histograms(found: Sequence[Histogram]) -> str:
+    """Signals of members (filled) and non-members (outlined) as shares of each side."""
+    columns = min(len(found), 2)
+    rows = -(-len(found) // columns)
+
+    def draw(figure: Figure) -> None:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, histogram in zip(grid, found, strict=False):
+            _draw_histogram(axes, histogram)
+        for axes in grid[len(found) :]:
+            axes.set_visible(False)
+        grid[0].set_ylabel("Share of records")
+        grid[0].legend(loc="best", handlelength=1.5)
+
+    return _svg(0.35 + 1.95 * rows, draw)
+
+
+def _draw_histogram(axes: Axes, histogram: Histogram) -> None:
+    members, others = np.asarray(histogram.members, float), np.asarray(histogram.non_members, float)
+    axes.stairs(members / max(members.sum(), 1), histogram.edges, fill=True, color=BLUE, alpha=0.45, label="members")
+    axes.stairs(others / max(others.sum(), 1), histogram.edges, color=BLACK, linewidth=1.3, label="non-members")
+    axes.set_xlabel(short(histogram.signal))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
+
+
+# --- planted control -------------------------------------------------------------------------------------------------
+
+
+def doses(points: Sequence[DosePoint], limit: float) -> str:
+    """How often a planted leak was found, against its size; the limit of the verdict as a vertical line."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        sizes = np.array([point.tpr.value for point in points])
+        found = np.array([point.detected.value for point in points])
+        low, high = (np.array([getattr(point.detected, end) for point in points]) for end in ("low", "high"))
+        axes.axvline(limit, color=VERMILLION, linewidth=0.9, linestyle=(0, (4, 2)))
+        axes.text(limit, 1.06, f"limit {level(limit)}", color=VERMILLION, fontsize=7.5, ha="center")
+        axes.vlines(sizes, low, high, color=BLACK, linewidth=1.2)
+        axes.plot(sizes, found, color=SKY, linewidth=1.2, marker="s", markeredgecolor=BLACK, markersize=5)
+        axes.set(ylim=(-0.04, 1.04), xlabel="Size of the planted leak (TPR)", ylabel="Found by the primary tests")
+        axes.grid(visible=True)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
+
+    return _svg(2.3, draw)
+
+
+# --- defenses --------------------------------------------------------------------------------------------------------
+
+_SHAPES = ("o", "s", "^", "D", "v", "P")
+
+
+def moves(found: Sequence[Move], leakage: str, utility: str, *, percent: bool, change: bool) -> str:
+    """Utility against leakage, from the attacker who does not know of a defense (hollow) to who does (filled)."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for move, shape in zip(found, _SHAPES * len(found), strict=False):
+            _draw_move(axes, move, shape)
+        axes.set(xlabel=utility, ylabel=leakage)
+        axes.set_ylim(bottom=0 if percent else None)
+        axes.grid(visible=True)
+        if change:
+            axes.axvline(0, color=GREY, linewidth=0.9, linestyle=":")
+        _percent_axes(axes, percent=percent, change=change)
+        _draw_key(axes, found)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=3, handlelength=1.2)
+
+    return _svg(3.7, draw)
+
+
+def _draw_move(axes: Axes, move: Move, shape: str) -> None:
+    x, y = move.utility, move.adaptive
+    before = "_" if move.output else "x"
+    axes.plot([x.value, x.value], [move.undefended.value, y.value], color=GREY, linewidth=0.8, linestyle=":")
+    axes.plot(x.value, move.undefended.value, before, color=BLACK, markersize=9 if move.output else 6)
+    axes.plot([x.low, x.high], [y.value, y.value], color=BLUE, linewidth=1.1)
+    axes.plot([x.value, x.value], [y.low, y.high], color=BLUE, linewidth=1.1)
+    if move.static is not None:
+        arrow = {"arrowstyle": "->", "color": GREY, "shrinkA": 4, "shrinkB": 4}
+        axes.annotate("", (x.value, y.value), (x.value, move.static.value), arrowprops=arrow)
+        axes.plot(x.value, move.static.value, shape, color=BLUE, markerfacecolor="white", markersize=6)
+    axes.plot(x.value, y.value, shape, color=BLUE, markersize=6.5, linestyle="none", label=short(move.label))
+
+
+def _draw_key(axes: Axes, found: Sequence[Move]) -> None:
+    """Legend entries for what is drawn once per defense."""
+    if any(move.output for move in found):
+        axes.plot([], [], "_", color=BLACK, markersize=9, label="the undefended model")
+    if not all(move.output for move in found):
+        axes.plot([], [], "x", color=BLACK, markersize=6, label="its retrained twin")
+
+
+def _percent_axes(axes: Axes, *, percent: bool, change: bool) -> None:
+    if percent:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
+    if change:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: _signed(100 * share)))
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.2g}".replace("-", "−") if abs(points) > 1e-9 else "0"

@@ -1,0 +1,68 @@
+"""`report.json`, the product itself: written in one fixed form, read back with every doubt named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from auditor.errors import InputError
+from auditor.findings import SCHEMA_VERSION, AuditReport
+from auditor.report.text import short
+
+__all__ = ["load_json", "render_json"]
+
+_AGAIN = "Make the report again with `privaudit scan`."
+
+
+def render_json(report: AuditReport) -> str:
+    """The report as JSON: keys sorted, floats in full, the same text for the same findings.
+
+    Raises:
+        ValueError: a number in the report is not finite.
+    """
+    content = report.model_dump(mode="json")
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def load_json(path: Path) -> AuditReport:
+    """Read a report that `render_json` wrote.
+
+    Raises:
+        InputError: the file is missing, is not JSON, is of another schema version, or does not fit the schema.
+    """
+    content = _parse(path, _read(path))
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: the schema version is {short(str(version))!r}, and this privaudit reads {SCHEMA_VERSION!r}.",
+            _AGAIN,
+        )
+    try:
+        return AuditReport.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(short(str(part)) for part in first["loc"])
+        raise InputError(f"{path}: field `{field}` does not fit the report schema: {first['msg']}.", _AGAIN) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: there is no such report.", "Name a report.json that `privaudit scan` wrote."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the report cannot be read ({error.__class__.__name__}).", _AGAIN) from error
+
+
+def _parse(path: Path, text: str) -> object:
+    """The JSON value; NaN and infinities, which Python's parser lets through, are refused."""
+    try:
+        content: object = json.loads(text)
+        json.dumps(content, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: this is not valid JSON with finite numbers.", _AGAIN) from error
+    return content

@@ -1,0 +1,230 @@
+"""The evidence on membership: the attacks, what they saw, and which classes are exposed."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+from auditor.findings import (
+    AttackResult,
+    AuditReport,
+    ClassExposure,
+    Completed,
+    Endpoint,
+    Failed,
+    Histogram,
+    Metric,
+    RocCurve,
+    Role,
+    Skipped,
+)
+from auditor.report import captions, figures, pick
+from auditor.report.text import (
+    cell,
+    clean,
+    count,
+    interval,
+    level,
+    metric_name,
+    metric_unit,
+    p_value,
+    scaled,
+    short,
+    sides,
+    value,
+)
+from auditor.report.view import Picture, Row, Table, picture
+
+__all__ = ["exposure", "pictures", "primary_endpoints"]
+
+_CLASSES_SHOWN = 30
+_DASHES: tuple[figures.Dash, ...] = (
+    "-.",
+    (0.0, (1.0, 1.2)),
+    (0.0, (6.0, 1.5)),
+)  # primary attacks other than the bold one
+_TPR_LEVELS = (0.001, 0.01, 0.1, 0.5)
+
+# --- membership ------------------------------------------------------------------------------------------------------
+
+
+def pictures(report: AuditReport) -> tuple[Picture, ...]:
+    """The ROC curves, all attacks, and the signals."""
+    found = [_roc(report), _all_attacks(report), *_histograms(report.histograms)]
+    return tuple(picture for picture in found if picture is not None)
+
+
+def _roc(report: AuditReport) -> Picture | None:
+    curves = _curves(report)
+    if not curves:
+        return None
+    floor, fpr = 1 / max(report.data.evaluated, 10), report.plan.tpr_fpr
+    levels = tuple(level_ for level_ in _TPR_LEVELS if level_ >= floor)
+    rows = tuple(
+        Row((clean(curve.label), *(scaled(_tpr_at(curve.roc, level_), "share") for level_ in levels)))
+        for curve in curves
+    )
+    table = Table(
+        "True positive rates read off the curves; the intervals are in the next table",
+        ("Curve", *(f"{level(level_)} FPR" for level_ in levels)),
+        rows,
+        frozenset(range(1, len(levels) + 1)),
+    )
+    return picture(figures.roc(curves, floor, fpr), captions.ROC, captions.alt_roc(report), table)
+
+
+def _curves(report: AuditReport) -> list[figures.Curve]:
+    """The primary attacks, the strongest bold, and the controls."""
+    shown = pick.headline(report)
+    dashes = cycle(_DASHES)
+    curves = []
+    for result in report.membership:
+        if result.role is Role.PRIMARY and isinstance(result.outcome, Completed):
+            bold = shown is not None and result is shown.attack
+            line = figures.Line(figures.BLUE, 2.4, band=True) if bold else figures.Line(figures.BLUE, 1.1, next(dashes))
+            curves.append(figures.Curve(_name(result), result.outcome.roc, line))
+    looks = {
+        "blind": figures.Line(figures.PURPLE, 1.5, "--"),
+        "null": figures.Line(figures.BLACK, 1.3, "--"),
+        "planted": figures.Line(figures.SKY, 1.2),
+    }
+    for word, line in looks.items():
+        control = pick.control(report, word)
+        if control is not None and control.roc is not None:
+            curves.append(figures.Curve(control.title, control.roc, line))
+    return curves
+
+
+def _name(result: AttackResult) -> str:
+    return f"{short(result.card.title)} ({result.card.access})"
+
+
+def _tpr_at(roc: RocCurve, fpr: float) -> float:
+    """The largest TPR that the curve reaches without exceeding the FPR; no point is invented."""
+    return max((tpr for x, tpr in zip(roc.fpr, roc.tpr, strict=True) if x <= fpr), default=0.0)
+
+
+def _all_attacks(report: AuditReport) -> Picture | None:
+    ran = [
+        result
+        for access in pick.RELEASES
+        for result in sorted(report.membership, key=_strength, reverse=True)
+        if result.card.access is access and isinstance(result.outcome, Completed)
+    ]
+    if not ran:
+        return None
+    metrics = [m for m in (Metric.TPR_AT_FPR, Metric.AUC) if any(pick.endpoint(r.outcome, m) for r in ran)]
+    rows = [_dot(result, metrics) for result in ran]
+    panels = [_panel(report, metric) for metric in metrics]
+    return picture(figures.dots(rows, panels), captions.ATTACKS, captions.alt_attacks(report), _attack_table(report))
+
+
+def _strength(result: AttackResult) -> tuple[float, float]:
+    ends = (pick.endpoint(result.outcome, metric) for metric in (Metric.TPR_AT_FPR, Metric.AUC))
+    tpr, auc = (end.estimate.value if end else 0.0 for end in ends)
+    return tpr, auc
+
+
+def _dot(result: AttackResult, metrics: list[Metric]) -> figures.Dot:
+    ends = [pick.endpoint(result.outcome, metric) for metric in metrics]
+    return figures.Dot(
+        label=result.card.title,
+        estimates=tuple(end.estimate if end else None for end in ends),
+        filled=result.role is Role.PRIMARY,
+        group=str(result.card.access),
+    )
+
+
+def _panel(report: AuditReport, metric: Metric) -> figures.Panel:
+    plan = report.plan
+    if metric is Metric.AUC:
+        return figures.Panel("AUC", 0.5, percent=False, limit=plan.auc_limit)
+    return figures.Panel(metric_name(metric, plan.tpr_fpr), plan.tpr_fpr, percent=True, limit=plan.tpr_limit)
+
+
+def _attack_table(report: AuditReport) -> Table:
+    order = sorted(report.membership, key=_strength, reverse=True)
+    rows = tuple(_attack_row(result) for access in pick.RELEASES for result in order if result.card.access is access)
+    head = ("Attack", "Access", "Role", metric_name(Metric.TPR_AT_FPR, report.plan.tpr_fpr), "AUC", "n")
+    return Table("All membership attacks, with intervals", head, rows, frozenset({3, 4, 5}))
+
+
+def _attack_row(result: AttackResult) -> Row:
+    name = (short(result.card.title), str(result.card.access), str(result.role))
+    match result.outcome:
+        case Skipped(reason=reason):
+            return Row((*name, f"not run: {clean(reason)}"), "skipped")
+        case Failed(error=error):
+            return Row((*name, f"failed: {clean(error)}"), "fail")
+    ends = [pick.endpoint(result.outcome, metric) for metric in (Metric.TPR_AT_FPR, Metric.AUC)]
+    first = next(end for end in ends if end)
+    return Row((*name, *(_cell(end) for end in ends), sides(first.estimate.n)))
+
+
+def _cell(end: Endpoint | None) -> str:
+    if end is None:
+        return "–"
+    return cell(end.estimate, metric_unit(end.metric)) + (" *" if end.appendix else "")
+
+
+def primary_endpoints(report: AuditReport) -> Table:
+    """The numbers that decide, with their bounds and limits."""
+    rows = tuple(
+        _bound_row(result, end)
+        for result in report.membership
+        if result.role is Role.PRIMARY and isinstance(result.outcome, Completed)
+        for end in result.outcome.endpoints
+        if not end.appendix
+    )
+    caption = f"Primary endpoints, corrected together at a family-wise error of {level(report.plan.family_wise_error)}"
+    head = ("Attack and endpoint", "Estimate", "Upper bound", "Limit", "p, corrected", "Above chance")
+    return Table(caption, head, rows, frozenset({1, 2, 3, 4}))
+
+
+def _bound_row(result: AttackResult, end: Endpoint) -> Row:
+    unit = metric_unit(end.metric)
+    bound = "–" if end.upper_bound is None else scaled(end.upper_bound, unit)
+    limit = "–" if end.limit is None else (level(end.limit) if unit else scaled(end.limit))
+    adjusted = "–" if end.p_adjusted is None else p_value(end.p_adjusted)
+    decision = {True: "yes", False: "no", None: "–"}[end.rejected]
+    label = f"{_name(result)}: {metric_name(end.metric, end.fpr)}"
+    return Row((label, cell(end.estimate, unit), bound, limit, adjusted, decision))
+
+
+def _histograms(found: tuple[Histogram, ...]) -> list[Picture]:
+    if not found:
+        return []
+    rows = tuple(
+        Row((clean(h.signal), f"{scaled(low)} to {scaled(high)}", count(inside), count(outside)))
+        for h in found
+        for low, high, inside, outside in zip(h.edges, h.edges[1:], h.members, h.non_members, strict=False)
+    )
+    table = Table("Records per bin", ("Signal", "Bin", "Members", "Non-members"), rows, frozenset({1, 2, 3}))
+    return [
+        picture(
+            figures.histograms(found), captions.HISTOGRAMS, captions.alt_histograms(found), table, print_table=False
+        )
+    ]
+
+
+# --- exposure --------------------------------------------------------------------------------------------------------
+
+
+def exposure(report: AuditReport) -> Picture | None:
+    """The primary attack inside each class."""
+    if not report.exposure:
+        return None
+    order = sorted(report.exposure, key=lambda each: each.auc.value, reverse=True)[:_CLASSES_SHOWN]
+    rows = [figures.Dot(each.label, (each.auc,)) for each in order]
+    svg = figures.dots(rows, [figures.Panel("AUC of the primary attack inside the class", 0.5, percent=False)])
+    total = len(report.exposure)
+    table = Table(
+        "AUC by class",
+        ("Class", "AUC", f"{level(order[0].auc.confidence)} interval", "n"),
+        tuple(_exposure_row(each) for each in order),
+        frozenset({1, 2, 3}),
+    )
+    return picture(svg, captions.exposure(len(order), total), captions.alt_exposure(tuple(order), total), table)
+
+
+def _exposure_row(each: ClassExposure) -> Row:
+    return Row((short(each.label), value(each.auc), interval(each.auc), sides(each.auc.n)))

@@ -1,0 +1,101 @@
+"""From the findings to the page: the first page here, the evidence and the appendix next door.
+
+The templates print a `Page` and decide nothing. HTML and PDF are made from the same one.
+"""
+
+from __future__ import annotations
+
+from auditor.findings import AuditReport, VerdictState
+from auditor.report import appendix, evidence, membership, pick, wording
+from auditor.report.terms import DATA_STATEMENT, GLOSSARY, METHODS
+from auditor.report.text import clean, count, date, short
+from auditor.report.view import Facts, Page, Tile, VerdictLine
+from auditor.threat import Access
+
+__all__ = ["build_page"]
+
+
+def build_page(report: AuditReport) -> Page:
+    """Turn a report into what the templates print."""
+    return Page(
+        title=short(report.model.name),
+        created=date(report.created),
+        created_iso=report.created.isoformat(timespec="seconds"),
+        short_hash=clean(report.model.sha256, 13).rstrip("…"),
+        facts=_title_facts(report),
+        tiles=tuple(_tile(report, access) for access in pick.RELEASES),
+        numbers=wording.carrying_numbers(report),
+        actions=wording.actions(report),
+        scope=wording.scope(report),
+        best_of_all=wording.best_of_all(report),
+        not_run=tuple((clean(card.title), clean(reason)) for card, reason in pick.not_run(report)),
+        primary_endpoints=membership.primary_endpoints(report),
+        membership=membership.pictures(report),
+        secondary=wording.secondary(report),
+        exposure=membership.exposure(report),
+        inversion=evidence.inversion(report),
+        inversion_table=evidence.inversion_table(report),
+        defenses=evidence.defenses(report),
+        defense_table=evidence.defense_table(report),
+        controls=evidence.controls(report),
+        doses=evidence.doses(report),
+        checks=evidence.checks(report),
+        methods=appendix.methods(report),
+        defense_methods=appendix.defense_methods(report),
+        interval_methods=METHODS,
+        data_statement=DATA_STATEMENT,
+        data_facts=appendix.data_facts(report),
+        recipe_facts=appendix.recipe_facts(report),
+        environment=appendix.environment(report),
+        timings=appendix.timings(report),
+        terms=appendix.terms(),
+        glossary=GLOSSARY,
+    )
+
+
+def _title_facts(report: AuditReport) -> Facts:
+    model, data = report.model, report.data
+    wrapper = f", with {clean(model.wrapper)}" if model.wrapper else ""
+    return (
+        ("Model", f"{short(model.architecture)}, {count(model.parameters)} parameters{wrapper}"),
+        ("File", f"{short(model.file_format)}, sha256 {clean(model.sha256, 13).rstrip('…')}"),
+        (
+            "Data",
+            (
+                f"{count(data.members)} members, {count(data.non_members)} non-members, {count(data.public)} public; "
+                f"{count(data.evaluated)} a side evaluated"
+            ),
+        ),
+        ("Release", f"{report.plan.release} ({report.plan.release.description})"),
+        ("Severity", wording.severity(report)),
+        ("Date", f"{date(report.created)}, privaudit {short(report.environment.privaudit)}"),
+    )
+
+
+def _tile(report: AuditReport, access: Access) -> Tile:
+    state = pick.state_at(report, access)
+    lines = tuple(
+        VerdictLine(
+            family=str(verdict.family),
+            name=wording.state_name(verdict.state),
+            icon=wording.state_icon(verdict.state),
+            kind=_kind(verdict.state),
+            note=wording.verdict_note(verdict),
+            sentence=clean(verdict.sentence),
+        )
+        for verdict in pick.verdicts_at(report, access)
+    )
+    return Tile(
+        title=wording.release_name(access),
+        access=str(access),
+        description=access.description,
+        declared=access is report.plan.release,
+        name=wording.state_name(state),
+        icon=wording.state_icon(state),
+        kind=_kind(state),
+        lines=lines,
+    )
+
+
+def _kind(state: VerdictState) -> str:
+    return state.value.replace(" ", "-")

@@ -1,0 +1,73 @@
+"""What the appendix says in every report: methods, statements, glossary, and the words of others for the same."""
+
+from __future__ import annotations
+
+__all__ = ["DATA_STATEMENT", "GLOSSARY", "METHODS", "TERMS"]
+
+DATA_STATEMENT = (
+    "No training record, and no image derived from one, is in this report. Record ids are keyed hashes under the "
+    "owner's key, which never leaves the owner's machine; only its fingerprint is printed. Where classes are people, "
+    "class names are pseudonyms."
+)
+
+METHODS = (
+    ("AUC", "DeLong's variance on the logit scale; clustered by group where records belong to groups."),
+    (
+        "TPR at low FPR",
+        (
+            "The thresholds whose order-statistic FPR bounds bracket the asked FPR, with exact binomial intervals at "
+            "each; the test is exact on its own (negative hypergeometric). No estimate below 1/FPR non-members; below "
+            "10/FPR it is printed in the appendix only."
+        ),
+    ),
+    (
+        "Primary attacks",
+        (
+            "Declared in the plan before anything was trained; Holm's correction over all primary endpoints of a "
+            "family; upper bounds are simultaneous."
+        ),
+    ),
+    (
+        "Secondary attacks",
+        "Chosen on one half of the audit records, reported on the other; never the ground of a verdict.",
+    ),
+    ("Shares and means", "Clopper-Pearson for shares, Student's t for means, unless the table names another method."),
+)
+
+GLOSSARY = (
+    ("Member, non-member", "A record that was, or was not, in the training set of the audited model."),
+    ("Membership inference", "Telling from the model whether a known record was in its training set."),
+    ("Model inversion", "Rebuilding from the model what its training data looked like."),
+    ("Access", "What the attacker sees: labels, scores (class probabilities), or the weights."),
+    (
+        "Shadow model",
+        "A model trained by the auditor on a known part of the data, to learn what membership looks like.",
+    ),
+    ("FPR, TPR", "False positive rate: non-members wrongly flagged. True positive rate: members recognised."),
+    ("AUC", "The chance that a random member scores above a random non-member; 0.50 is guessing."),
+    ("Interval", "The range that covers the true value in the stated share of such audits."),
+    ("Null control", "The same attack where there is nothing to find: what the split alone gives."),
+    ("Planted control", "A leak of known size put in on purpose: would this audit have seen it?"),
+    ("Blind control", "A classifier that never asks the model: do members and non-members differ anyway?"),
+    ("Adaptive attacker", "One who knows of the defense and refits everything through it."),
+    ("Fidelity", "How far an implementation goes back to the method it is named after."),
+)
+
+TERMS = (
+    (
+        "Membership inference",
+        "privacy attacks: membership inference",
+        "AML.T0024.000",
+        "C11.2",
+        "ML04",
+        "membership inference; likelihood of obtaining personal data by queries",
+    ),
+    (
+        "Model inversion",
+        "privacy attacks: data reconstruction",
+        "AML.T0024.001",
+        "C11.2",
+        "ML03",
+        "model inversion, reconstruction; likelihood of extraction of personal data",
+    ),
+)

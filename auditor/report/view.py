@@ -1,0 +1,124 @@
+"""The parts of a page as the templates print them: text in, nothing decided."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from auditor.report.wording import Action, Number
+
+__all__ = ["Facts", "Method", "Page", "Picture", "Row", "Table", "Tile", "VerdictLine", "picture"]
+
+Facts = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table; the first cell is its heading, `mark` the level that colours it."""
+
+    cells: tuple[str, ...]
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `numbers` are the columns that are set flush right."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    numbers: frozenset[int] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a data URI, with the words for who cannot see it and the table behind it."""
+
+    caption: str
+    alt: str
+    uri: Markup
+    table: Table
+    print_table: bool = True
+
+
+@dataclass(frozen=True)
+class VerdictLine:
+    """One family on a tile."""
+
+    family: str
+    name: str
+    icon: str
+    kind: str
+    note: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One way of release."""
+
+    title: str
+    access: str
+    description: str
+    declared: bool
+    name: str
+    icon: str
+    kind: str
+    lines: tuple[VerdictLine, ...]
+
+
+@dataclass(frozen=True)
+class Method:
+    """An attack or a defense in the appendix."""
+
+    title: str
+    id: str
+    citation: str
+    url: str
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the templates print, in the order in which they print it."""
+
+    title: str
+    created: str
+    created_iso: str
+    short_hash: str
+    facts: Facts
+    tiles: tuple[Tile, ...]
+    numbers: tuple[Number, ...]
+    actions: tuple[Action, ...]
+    scope: str
+    best_of_all: str
+    not_run: Facts
+    primary_endpoints: Table
+    membership: tuple[Picture, ...]
+    secondary: str
+    exposure: Picture | None
+    inversion: Picture | None
+    inversion_table: Table
+    defenses: Picture | None
+    defense_table: Table
+    controls: Table
+    doses: Picture | None
+    checks: Table
+    methods: tuple[Method, ...]
+    defense_methods: tuple[Method, ...]
+    interval_methods: Facts
+    data_statement: str
+    data_facts: Facts
+    recipe_facts: Facts
+    environment: Facts
+    timings: Table
+    terms: Table
+    glossary: Facts
+
+
+def picture(svg: str, caption: str, alt: str, table: Table, *, print_table: bool = True) -> Picture:
+    """A figure as an image that loads from nowhere."""
+    uri = Markup("data:image/svg+xml;base64," + b64encode(svg.encode()).decode())  # noqa: S704 - base64 has no markup
+    return Picture(caption, alt, uri, table, print_table)

@@ -1,0 +1,43 @@
+"""The report as one HTML file that loads nothing from anywhere; the same page is what the PDF is made from."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from auditor.findings import AuditReport
+from auditor.report.text import clean
+
+__all__ = ["render_html"]
+
+
+def render_html(report: AuditReport) -> str:
+    """The report as a single, self-contained HTML page."""
+    from auditor.report.page import build_page  # brings matplotlib, which the other formats do not need
+
+    return _environment().get_template("report.html").render(page=build_page(report))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _source(name: str) -> str:
+    return files("auditor.templates").joinpath(name).read_text(encoding="utf-8")
+
+
+def _printable(printed: object) -> object:
+    """The last gate: whatever a template prints has passed `clean`, except what is markup already."""
+    return clean(printed) if isinstance(printed, str) and not isinstance(printed, Markup) else printed

@@ -1,0 +1,336 @@
+"""What the report says, as pure functions from findings to sentences: the same words in every format.
+
+Sentences that decide something (verdicts, checks, controls) are written where the decision is taken and arrive in the
+report; here are the sentences around them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.findings import (
+    AttackCard,
+    AuditReport,
+    CheckLevel,
+    Completed,
+    DefenseEffect,
+    DefenseResult,
+    Measurement,
+    Metric,
+    Role,
+    Severity,
+    Verdict,
+    VerdictState,
+)
+from auditor.report import pick
+from auditor.report.text import (
+    clean,
+    count,
+    counts,
+    date,
+    interval,
+    interval_name,
+    level,
+    listing,
+    metric_name,
+    metric_unit,
+    phrase,
+    scaled,
+    short,
+    unit_of,
+    value,
+)
+from auditor.threat import Access
+
+__all__ = [
+    "Action",
+    "Number",
+    "actions",
+    "best_of_all",
+    "carrying_numbers",
+    "doubts",
+    "mark",
+    "needs",
+    "release_name",
+    "scope",
+    "secondary",
+    "seeds",
+    "severity",
+    "shown_in_words",
+    "state_icon",
+    "state_name",
+    "verdict_note",
+]
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the numbers that carry the report, with what is needed to judge it."""
+
+    title: str
+    value: str
+    interval: str
+    n: str
+    beside: str
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that the reader can do, and what it was measured to change."""
+
+    title: str
+    effect: str
+
+
+# --- words and marks -------------------------------------------------------------------------------------------------
+
+_STATES = {
+    VerdictState.LEAK_FOUND: ("Leak found", "▲"),
+    VerdictState.NOTHING_FOUND: ("Nothing found", "○"),
+    VerdictState.CANNOT_SAY: ("Cannot say", "?"),
+}
+_MARKS = {"pass": "✓\u00a0pass", "warn": "!\u00a0warn", "fail": "✗\u00a0fail", "skipped": "–\u00a0skipped"}
+_RELEASES = {
+    Access.WEIGHTS: "If the weights are released",
+    Access.SCORES: "If an API returns scores",
+    Access.LABELS: "If an API returns labels only",
+}
+
+
+def state_name(state: VerdictState) -> str:
+    """The word of a verdict."""
+    return _STATES[state][0]
+
+
+def state_icon(state: VerdictState) -> str:
+    """The sign that goes with the word, for readers who do not see the colour."""
+    return _STATES[state][1]
+
+
+def mark(status: str) -> str:
+    """Sign and word of a check or control."""
+    return _MARKS[status]
+
+
+def release_name(access: Access) -> str:
+    """A way of release as the heading of a tile."""
+    return _RELEASES[access]
+
+
+def verdict_note(verdict: Verdict) -> str:
+    """What qualifies a verdict, in a few words."""
+    notes = [f"inherited from {verdict.inherited_from}"] if verdict.inherited_from else []
+    notes += ["by AUC only"] if verdict.auc_only else []
+    return ", ".join(notes)
+
+
+def severity(report: AuditReport) -> str:
+    """The severity as a phrase."""
+    return "none" if report.severity is Severity.NONE else f"{report.severity}, by the documented table"
+
+
+def seeds(defense: DefenseResult) -> str:
+    """How many times the defense was trained."""
+    return "one seed" if defense.seeds == 1 else f"{count(defense.seeds)} seeds"
+
+
+# --- page 1: three numbers -------------------------------------------------------------------------------------------
+
+
+def carrying_numbers(report: AuditReport) -> tuple[Number, Number, Number]:
+    """Membership, inversion and the best defense, each with the control beside it."""
+    return _membership_number(report), _inversion_number(report), _defense_number(report)
+
+
+def _membership_number(report: AuditReport) -> Number:
+    shown = pick.headline(report)
+    if shown is None:
+        return Number("Membership", "not measured", "", "", "No membership attack ran under this release.")
+    found, unit = shown.endpoint, metric_unit(shown.endpoint.metric)
+    beside = [f"Guessing: {_chance(found.metric, found.fpr)}."]
+    null = pick.control_value(report, found.metric)
+    if null is not None:
+        control, measured = null
+        beside.insert(0, f"{clean(control.title)}: {phrase(measured.estimate, unit_of(measured))}.")
+    return Number(
+        title=f"Membership: {short(shown.attack.card.title)}, {metric_name(found.metric, found.fpr)}",
+        value=value(found.estimate, unit),
+        interval=f"{interval_name(found.estimate)} {interval(found.estimate, unit)}",
+        n=counts(found.estimate.n),
+        beside=" ".join(beside),
+    )
+
+
+def _inversion_number(report: AuditReport) -> Number:
+    found = pick.best_inversion(report)
+    if found is None:
+        reasons = [clean(result.reason) for result in report.inversion if result.reason]
+        return Number("Inversion", "not measured", "", "", reasons[0] if reasons else "No inversion attack ran.")
+    result, excess = found
+    unit = unit_of(excess)
+    return Number(
+        title=f"Inversion: {short(result.card.title)}, {clean(excess.name)}",
+        value=value(excess.estimate, unit),
+        interval=f"{interval_name(excess.estimate)} {interval(excess.estimate, unit)}",
+        n=counts(excess.estimate.n),
+        beside=f"Measured against {clean(excess.against or 'its control')}; no excess would be 0.",
+    )
+
+
+def _defense_number(report: AuditReport) -> Number:
+    found = pick.best_defenses(report)
+    if not found:
+        return Number("Best defense", "none", "", "", _no_defense(report))
+    defense, effect = found[0]
+    assert effect.adaptive is not None  # noqa: S101 - `best_defenses` returns no other
+    unit = metric_unit(effect.metric)
+    return Number(
+        title=f"Best defense: {short(defense.card.title)}, {metric_name(effect.metric, effect.fpr)}, adaptive attacker",
+        value=value(effect.adaptive, unit),
+        interval=f"{interval_name(effect.adaptive)} {interval(effect.adaptive, unit)}",
+        n=counts(effect.adaptive.n),
+        beside=f"Undefended, same attack and records: {phrase(effect.undefended, unit)}.",
+    )
+
+
+def _no_defense(report: AuditReport) -> str:
+    ran = [defense for defense in report.defenses if defense.status == "completed"]
+    if not ran:
+        return "No defense was measured."
+    return f"None of the {len(ran)} defenses measured lowers the leak under release of {report.plan.release}."
+
+
+def _chance(metric: Metric, fpr: float | None) -> str:
+    return "0.50" if metric is Metric.AUC else level(fpr or 0.0)
+
+
+# --- page 1: what to do ----------------------------------------------------------------------------------------------
+
+
+def actions(report: AuditReport) -> tuple[Action, ...]:
+    """At most three things to do, each with its measured effect."""
+    verdict = pick.released_verdict(report)
+    state = verdict.state if verdict else VerdictState.CANNOT_SAY
+    match state:
+        case VerdictState.LEAK_FOUND:
+            found = _lower_the_leak(report)
+        case VerdictState.NOTHING_FOUND:
+            found = [_keep_it(report)]
+        case VerdictState.CANNOT_SAY:
+            found = _settle_doubts(report)
+    return tuple(found[:3])
+
+
+def _lower_the_leak(report: AuditReport) -> list[Action]:
+    found = [_take_defense(defense, effect) for defense, effect in pick.best_defenses(report)[:2]]
+    found += [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
+    return found or [
+        Action("Do not release this file as it is", "Neither a defense nor a lesser release was measured to help.")
+    ]
+
+
+def _take_defense(defense: DefenseResult, effect: DefenseEffect) -> Action:
+    unit = metric_unit(effect.metric)
+    adaptive = phrase(effect.adaptive, unit) if effect.adaptive else "not measured"
+    cost = pick.utility(defense)
+    price = f"; {_cost(cost.measurement)}" if cost else ""
+    return Action(
+        f"Release this file with {short(defense.card.title)}",
+        f"{metric_name(effect.metric, effect.fpr)} of an attacker who knows of it {adaptive} instead of "
+        f"{phrase(effect.undefended, unit)}{price}; {counts(effect.undefended.n)}, {seeds(defense)}.",
+    )
+
+
+def _cost(measurement: Measurement) -> str:
+    return f"{clean(measurement.name)} {phrase(measurement.estimate, unit_of(measurement))}"
+
+
+def _release_less(report: AuditReport, access: Access) -> Action:
+    lesser, now = pick.primary_at(report, access), pick.headline(report)
+    effect = ", ".join(shown_in_words(shown) for shown in (lesser, now) if shown)
+    return Action(f"Release {access} only instead of {report.plan.release}", f"{effect}.")
+
+
+def shown_in_words(shown: pick.Shown) -> str:
+    """An endpoint of an attack in a phrase."""
+    found = shown.endpoint
+    figure = phrase(found.estimate, metric_unit(found.metric))
+    card = shown.attack.card
+    return f"{short(card.title)} ({card.access}): {figure} {metric_name(found.metric, found.fpr)}"
+
+
+def _keep_it(report: AuditReport) -> Action:
+    bounds = [
+        f"{metric_name(found.metric, found.fpr)} at most {scaled(found.upper_bound, metric_unit(found.metric))}"
+        for result in report.membership
+        if result.role is Role.PRIMARY and isinstance(result.outcome, Completed)
+        for found in result.outcome.endpoints
+        if found.upper_bound is not None and report.plan.release.includes(result.card.access)
+    ]
+    effect = f"Simultaneous {level(1 - report.plan.family_wise_error)} bounds: {listing(bounds)}." if bounds else ""
+    return Action(
+        "Nothing measured here calls for a change; audit again when the weights, the data or the release change",
+        f"{effect} {count(report.data.evaluated)} records a side were evaluated.".strip(),
+    )
+
+
+def _settle_doubts(report: AuditReport) -> list[Action]:
+    found = [Action(f"Settle first: {title}", sentence) for title, sentence in doubts(report)]
+    verdict = pick.released_verdict(report)
+    if not found and verdict is not None:
+        found = [Action("Settle first", clean(reason)) for reason in verdict.reasons]
+    return found or [Action("Audit again", "The report holds no verdict for the declared release.")]
+
+
+def doubts(report: AuditReport) -> tuple[tuple[str, str], ...]:
+    """Controls and checks that failed, as title and sentence."""
+    controls = [(clean(c.title), clean(c.sentence)) for c in report.controls if c.status == "fail"]
+    checks = [(clean(c.title), clean(c.sentence)) for c in report.checks if c.level is CheckLevel.FAIL]
+    return tuple(controls + checks)
+
+
+# --- page 1: what this is not ----------------------------------------------------------------------------------------
+
+
+def scope(report: AuditReport) -> str:
+    """What the report is evidence of, and of nothing else."""
+    ran = sum(isinstance(result.outcome, Completed) for result in report.membership)
+    ran += sum(result.status == "completed" for result in report.inversion)
+    return (
+        f"This is evidence against the {count(ran)} attacks listed here, run on {date(report.created)} under the "
+        "threat models stated with each. It says nothing about other attacks, other files or data not audited."
+    )
+
+
+def best_of_all(report: AuditReport) -> str:
+    """The largest number that any membership attack reached, with the limit of that statement."""
+    ran = sum(isinstance(result.outcome, Completed) for result in report.membership)
+    shown = pick.best_endpoint(report.membership)
+    if shown is None:
+        return "No membership attack ran; attacks not run may find a leak."
+    found = shown.endpoint
+    return (
+        f"None of the {count(ran)} membership attacks run did better than {metric_name(found.metric, found.fpr)} "
+        f"{phrase(found.estimate, metric_unit(found.metric))}, {counts(found.estimate.n)}; attacks not run may."
+    )
+
+
+# --- the evidence and the appendix ------------------------------------------------------------------------------------
+
+
+def needs(card: AttackCard) -> str:
+    """What the attacker must hold."""
+    return listing([clean(need) for need in card.needs]) or "the model's answers only"
+
+
+def secondary(report: AuditReport) -> str:
+    """The best secondary attack: where it was chosen, and what it reached where it was not."""
+    choice = report.secondary_choice
+    if choice is None:
+        return "No secondary attack was chosen."
+    unit = metric_unit(choice.metric)
+    return (
+        f"The best of {count(choice.chosen_from)} secondary attacks, {short(choice.attack_id)}, was chosen on one half "
+        f"of the records ({metric_name(choice.metric, choice.fpr)} {phrase(choice.selection_value, unit)}); on the "
+        f"other half it reached {phrase(choice.reported_value, unit)}, {counts(choice.reported_value.n)}."
+    )

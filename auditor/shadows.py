@@ -1,0 +1,360 @@
+"""The audit set, the design of the shadows, and the models that we train on known parts of it.
+
+Each audit record is IN for half the shadows, drawn in complementary pairs; every other member is in all of them, so
+that a shadow has the target's training size (DESIGN 7.1). Null models train on members only (7.4); the control model
+of the inversion battery trains on the other half of the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+
+from auditor.compute import Progress, RunFolder, Workers, digest, generator
+from auditor.errors import InputError
+from auditor.findings import ModelFacts
+from auditor.signals import Signals, observe
+from auditor.splits import Recipe, Records, Splits
+from auditor.target import Architecture, Target
+from auditor.training import train
+
+__all__ = [
+    "Answers",
+    "AuditSet",
+    "Blueprint",
+    "Laboratory",
+    "Through",
+    "TrainingSet",
+    "draw_audit_set",
+    "inclusion_pairs",
+    "null_halves",
+]
+
+Flags = npt.NDArray[np.bool_]
+
+_LEAST_POPULATION = 100
+_RESERVED_SHARE = 1 / 3
+
+
+@dataclass(frozen=True)
+class AuditSet:
+    """Which records are evaluated, and which only calibrate.
+
+    Attributes:
+        records: The m members, then the m non-members, on which results are stated.
+        membership: bool [record], True for the first m.
+        others: Members that are not evaluated; every shadow trains on them.
+        calibration: Half of the population: RMIA's Z, thresholds.
+        reference: The other half: what defenses may be fitted on.
+        population_source: Where the population came from, for the report.
+    """
+
+    records: Records
+    membership: Flags
+    others: Records
+    calibration: Records
+    reference: Records
+    population_source: str
+
+    @property
+    def evaluated(self) -> int:
+        """m, the number of members (and of non-members) that are evaluated."""
+        return int(self.membership.sum())
+
+
+def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
+    """Fix who is evaluated: m members and m non-members at random; unused test records join the population.
+
+    Raises:
+        InputError: a population of at least 100 records cannot be found.
+    """
+    rng = generator(seed, "audit set")
+    test, population, source = _test_and_population(splits, rng)
+    m = min(splits.members.n, test.n, cap)
+    members, non_members = rng.permutation(splits.members.n), rng.permutation(test.n)
+    population = Records.concatenate([population, test.take(np.sort(non_members[m:]))])
+    if population.n < _LEAST_POPULATION:
+        raise InputError(
+            f"{splits.folder}: {population.n} population records are left, and {_LEAST_POPULATION} are needed.",
+            "Add a population/ split: labelled records of the same classes that the model never saw.",
+        )
+    order = rng.permutation(population.n)
+    audited = [splits.members.take(np.sort(members[:m])), test.take(np.sort(non_members[:m]))]
+    return AuditSet(
+        records=Records.concatenate(audited),
+        membership=np.arange(2 * m) < m,
+        others=splits.members.take(np.sort(members[m:])),
+        calibration=population.take(np.sort(order[: population.n // 2])),
+        reference=population.take(np.sort(order[population.n // 2 :])),
+        population_source=source,
+    )
+
+
+def _test_and_population(splits: Splits, rng: np.random.Generator) -> tuple[Records, Records, str]:
+    test = splits.non_members
+    if splits.population is not None:
+        return test, splits.population, "population/"
+    if splits.validation is not None:
+        return test, splits.validation, "validation/ (it steered training)"
+    reserved = max(_LEAST_POPULATION, round(test.n * _RESERVED_SHARE))
+    order = rng.permutation(test.n)
+    if reserved >= test.n:
+        return test, test.take(order[:0]), "none"
+    return test.take(np.sort(order[reserved:])), test.take(np.sort(order[:reserved])), "a third of test/, set aside"
+
+
+def inclusion_pairs(records: int, models: int, rng: np.random.Generator) -> Flags:
+    """Which audit records each shadow trains on: bool [model, record], rows 2p and 2p + 1 complementary.
+
+    Raises:
+        ValueError: an odd number of models or of records.
+    """
+    if models % 2 or records % 2:
+        raise ValueError(f"models={models} and records={records} must be even")
+    rows = []
+    for _ in range(models // 2):
+        row = np.zeros(records, dtype=bool)
+        row[rng.permutation(records)[: records // 2]] = True
+        rows += [row, ~row]
+    return np.stack(rows)
+
+
+def null_halves(audit_set: AuditSet, rng: np.random.Generator) -> Flags:
+    """What the two null models train on: bool [model, record], two halves of the audited members, no non-member.
+
+    Records of one group stay together: who else of a person was trained on is part of not having seen the record.
+    """
+    m = audit_set.evaluated
+    groups = np.arange(m) if audit_set.records.groups is None else audit_set.records.groups[:m]
+    names, position, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(names))
+    first = np.zeros(len(names), dtype=bool)
+    first[order] = np.cumsum(counts[order]) <= (m + 1) // 2
+    members = first[position]
+    return np.stack([np.concatenate([half, np.zeros(m, dtype=bool)]) for half in (members, ~members)])
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a worker needs to build a model like the target: everything but the target's weights."""
+
+    architecture: Architecture
+    facts: ModelFacts
+    device: str
+
+    def template(self) -> Target:
+        """A fresh, untrained target."""
+        return Target(
+            module=self.architecture.build().eval(),
+            architecture=self.architecture,
+            facts=self.facts,
+            device=torch.device(self.device),
+            wrapper=None,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """One model to train: `included` bool [record] over the audit set; `others` whether the other members come too."""
+
+    name: str
+    included: Flags
+    seed: int
+    others: bool = True
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What models said: `audit` on the audit set, `calibration` on the calibrating half of the population."""
+
+    audit: Signals
+    calibration: Signals
+
+    @classmethod
+    def stack(cls, models: Sequence[Answers]) -> Answers:
+        """Several models' answers along a new first axis."""
+        return cls(
+            Signals.stack([model.audit for model in models]), Signals.stack([model.calibration for model in models])
+        )
+
+    def model(self, index: int) -> Answers:
+        """One model out of a stack."""
+        return Answers(self.audit.model(index), self.calibration.model(index))
+
+    def without_models(self, models: Sequence[int]) -> Answers:
+        """The stack less some models."""
+        return Answers(self.audit.without_models(models), self.calibration.without_models(models))
+
+
+@dataclass(frozen=True)
+class Through:
+    """A defense between the models and the attacker, refitted for every model on the reference half (DESIGN 7.12).
+
+    Attributes:
+        id: Names the defense in files.
+        apply: A module-level function (target, reference records, seed) -> defended target.
+    """
+
+    id: str
+    apply: Callable[[Target, Records, int], Target]
+
+
+@dataclass(frozen=True)
+class _Job:
+    training_set: TrainingSet
+    blueprint: Blueprint
+    recipe: Recipe
+    queries: tuple[str, ...]
+    through: Through | None
+    folder: Path
+    weights: str
+    signals: str
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Trains models and records what they answer, once each: finished files in the run folder are never made again."""
+
+    folder: RunFolder
+    workers: Workers
+    blueprint: Blueprint
+    recipe: Recipe
+    queries: tuple[str, ...]
+    audit_set: AuditSet
+    progress: Progress
+    through: Through | None = None
+
+    def publish(self) -> None:
+        """Put the decoded records into the run folder, where workers memory-map them."""
+        for name, records in (
+            ("audit", self.audit_set.records),
+            ("others", self.audit_set.others),
+            ("calibration", self.audit_set.calibration),
+            ("reference", self.audit_set.reference),
+        ):
+            self.folder.share(f"data/{name}-inputs.npy", records.inputs)
+            self.folder.share(f"data/{name}-labels.npy", records.labels)
+
+    def train(self, sets: Sequence[TrainingSet], *, task: str) -> list[Answers]:
+        """Train what is missing, and read what every model of `sets` answers, in order."""
+        jobs = [self._job(training_set) for training_set in sets]
+        missing = [job for job in jobs if self.folder.read_arrays(job.signals) is None]
+        self.workers.run(_train_and_observe, missing, task=task, progress=self.progress)
+        return [_read_answers(self.folder, job.signals) for job in jobs]
+
+    def load(self, training_set: TrainingSet) -> Target:
+        """A model that `train` has finished, without a defense."""
+        return _load_model(self.blueprint, self.folder.path(self._job(training_set).weights))
+
+    def ask(self, target: Target, name: str) -> Answers:
+        """What a model of the caller's answers, once: kept under `name`, which must say which model it is."""
+        path = f"signals/{name}.safetensors"
+        if self.folder.read_arrays(path) is None:
+            _write_answers(self.folder, path, _ask(target, self.folder, self.queries))
+        return _read_answers(self.folder, path)
+
+    def _job(self, training_set: TrainingSet) -> _Job:
+        name = f"{training_set.name}-{self._digest(training_set)}"
+        return _Job(
+            training_set=training_set,
+            blueprint=self.blueprint,
+            recipe=self.recipe,
+            queries=self.queries,
+            through=self.through,
+            folder=self.folder.root,
+            weights=f"models/{name}.safetensors",
+            signals=f"signals/{name}{f'-{self.through.id}' if self.through else ''}.safetensors",
+        )
+
+    def _digest(self, training_set: TrainingSet) -> str:
+        return digest(
+            np.packbits(training_set.included),
+            training_set.seed,
+            training_set.others,
+            self.recipe.model_dump(mode="json"),
+            self.queries,
+            repr(self.blueprint.architecture),
+            self.blueprint.facts.preprocessing.model_dump(mode="json"),
+            torch.device(self.blueprint.device).type,
+        )
+
+
+def _load_model(blueprint: Blueprint, weights: Path) -> Target:
+    """Rebuild one of our own models from its weights."""
+    return blueprint.template().with_weights(load_file(weights))
+
+
+def _read_answers(folder: RunFolder, name: str) -> Answers:
+    """Read what `write_answers` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    arrays = folder.read_arrays(name)
+    if arrays is None:
+        raise InputError(f"{folder.path(name)} is missing or damaged.", "Start again with a fresh --run-dir.")
+    return Answers(*(_unprefix(arrays, part) for part in ("audit", "calibration")))
+
+
+def _write_answers(folder: RunFolder, name: str, answers: Answers) -> None:
+    """Keep what one model answered, as one finished file."""
+    arrays = {f"audit.{key}": array for key, array in answers.audit.arrays().items()}
+    arrays |= {f"calibration.{key}": array for key, array in answers.calibration.arrays().items()}
+    folder.write_arrays(name, arrays)
+
+
+def _ask(target: Target, folder: RunFolder, queries: tuple[str, ...]) -> Answers:
+    """What a model says about the published audit set and calibrating records."""
+    parts = []
+    for name in ("audit", "calibration"):
+        inputs, labels = _published(folder, name)
+        parts.append(observe(target, inputs, labels, queries))
+    return Answers(*parts)
+
+
+def _published(folder: RunFolder, name: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.int64]]:
+    """The inputs (memory-mapped) and labels of `audit`, `others`, `calibration` or `reference`."""
+    inputs = np.load(folder.path(f"data/{name}-inputs.npy"), mmap_mode="r", allow_pickle=False)
+    return inputs, np.load(folder.path(f"data/{name}-labels.npy"), allow_pickle=False)
+
+
+def _unprefix(arrays: dict[str, npt.NDArray[np.generic]], part: str) -> Signals:
+    return Signals(
+        **{
+            key.removeprefix(f"{part}."): array.astype(np.float64)
+            for key, array in arrays.items()
+            if key.startswith(f"{part}.")
+        }
+    )
+
+
+def _train_and_observe(job: _Job) -> None:
+    folder = RunFolder(job.folder)
+    weights = folder.path(job.weights)
+    if not weights.exists():
+        inputs, labels = _training_records(folder, job.training_set)
+        trained = train(job.blueprint.template(), inputs, labels, job.recipe, seed=job.training_set.seed)
+        temporary = weights.with_suffix(".partial")
+        save_file({key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}, temporary)
+        temporary.replace(weights)
+    model = _load_model(job.blueprint, weights)
+    if job.through is not None:
+        model = job.through.apply(model, Records.of(*_published(folder, "reference")), job.training_set.seed)
+    _write_answers(folder, job.signals, _ask(model, folder, job.queries))
+
+
+def _training_records(
+    folder: RunFolder, training_set: TrainingSet
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.int64]]:
+    inputs, labels = _published(folder, "audit")
+    chosen = np.flatnonzero(training_set.included)
+    if not training_set.others:
+        return inputs[chosen], labels[chosen]
+    other_inputs, other_labels = _published(folder, "others")
+    return np.concatenate([inputs[chosen], other_inputs]), np.concatenate([labels[chosen], other_labels])

@@ -1,0 +1,202 @@
+"""`splits.toml`: what the owner knows about the splits that the files themselves cannot say.
+
+random_split = true             # members and non-members were told apart by chance alone
+class_is_person = false         # each class is one person
+
+[roles]                         # only where files have other names than train, test, population, public, validation
+population = "holdout"
+
+[preprocessing]
+mean = [0.49, 0.48, 0.45]       # of pixels in [0, 1]; with std, both or neither
+std = [0.25, 0.24, 0.26]
+input_size = [3, 32, 32]        # channels, height, width
+interpolation = "bilinear"      # nearest, bilinear, bicubic, lanczos
+crop_pct = 1.0
+
+[training]                      # how the model was trained; shadows are trained the same way
+epochs = 30
+optimizer = "sgd"               # or adamw
+lr = 0.1
+momentum = 0.9
+weight_decay = 5e-4
+batch_size = 128
+schedule = "cosine"             # or constant
+augmentation = ["flip", "crop"]
+label_smoothing = 0.0
+init = "imagenet.safetensors"   # the public weights that a fine-tuned model started from
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from auditor.errors import InputError
+from auditor.findings import Preprocessing
+from auditor.records import printable, read_text
+
+__all__ = ["PreprocessingSection", "Recipe", "RolesSection", "SplitsFile", "read_splits_file"]
+
+FILE_NAME = "splits.toml"
+
+_Mean: TypeAlias = Annotated[float, Field(ge=-1, le=1)]
+_Std: TypeAlias = Annotated[float, Field(gt=0, le=10)]
+_Side: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class Section(BaseModel):
+    """A table of the file: immutable, closed to unknown keys, and `"30"` is not 30."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Recipe(Section):
+    """How the target was trained, as far as shadows have to follow.
+
+    Attributes:
+        epochs: Passes over the training set.
+        optimizer: `sgd` or `adamw`.
+        lr: Learning rate, at its highest.
+        momentum: Of SGD; AdamW ignores it.
+        weight_decay: As the optimiser of that name in torch takes it.
+        batch_size: Records per step; at least 2, for batch normalisation.
+        schedule: `constant`, or `cosine` down to zero.
+        augmentation: Random horizontal `flip`, random `crop` after padding.
+        label_smoothing: Share of the target probability spread over all classes.
+        init: Public weights from which the target started; None: trained from scratch.
+    """
+
+    epochs: int = Field(ge=1, le=10_000)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(gt=0, le=1_000)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0, le=10)
+    batch_size: int = Field(ge=2, le=1_000_000)
+    schedule: Literal["constant", "cosine"] = "constant"
+    augmentation: tuple[Literal["flip", "crop"], ...] = Field(default=(), strict=False)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    init: Path | None = Field(default=None, strict=False)
+
+    def describe(self) -> str:
+        """The recipe in one line, for the report; without paths."""
+        momentum = f", momentum {self.momentum:g}" if self.optimizer == "sgd" else ""
+        parts = [
+            f"{self.epochs} epoch{'s' if self.epochs > 1 else ''} of {_OPTIMIZERS[self.optimizer]}",
+            f"learning rate {self.lr:g} ({self.schedule}){momentum}",
+            f"weight decay {self.weight_decay:g}",
+            f"batches of {self.batch_size}",
+            f"augmentation: {' and '.join(self.augmentation) or 'none'}",
+        ]
+        if self.label_smoothing:
+            parts.append(f"label smoothing {self.label_smoothing:g}")
+        if self.init is not None:
+            parts.append("started from given weights")
+        return ", ".join(parts)
+
+
+_OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
+
+
+class PreprocessingSection(Section):
+    """How an image becomes the model's input. `mean` and `std`, one number per channel, are both given or neither."""
+
+    input_size: tuple[_Side, _Side, _Side] = Field(strict=False)
+    mean: tuple[_Mean, ...] | None = Field(default=None, strict=False)
+    std: tuple[_Std, ...] | None = Field(default=None, strict=False)
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    crop_pct: float = Field(default=1.0, ge=0.1, le=1)
+
+    @model_validator(mode="after")
+    def _one_number_per_channel(self) -> PreprocessingSection:
+        given = [len(numbers) for numbers in (self.mean, self.std) if numbers is not None]
+        if given and given != [self.input_size[0]] * 2:
+            raise ValueError(f"mean and std must both hold {self.input_size[0]} numbers, one per channel of input_size")
+        return self
+
+
+class RolesSection(Section):
+    """The entry of the data folder that plays each role; None: found by name."""
+
+    train: str | None = None
+    test: str | None = None
+    population: str | None = None
+    public: str | None = None
+    validation: str | None = None
+
+
+class SplitsFile(Section):
+    """The whole file. Without one, every field has its default: nothing is known."""
+
+    random_split: bool | None = None
+    class_is_person: bool = False
+    roles: RolesSection = RolesSection()
+    preprocessing: PreprocessingSection | None = None
+    training: Recipe | None = None
+
+    def stated_preprocessing(self) -> Preprocessing | None:
+        """The preprocessing that the owner states in full, mean and std included; None where it is not."""
+        stated = self.preprocessing
+        if stated is None or stated.mean is None or stated.std is None:
+            return None
+        return Preprocessing(
+            mean=stated.mean,
+            std=stated.std,
+            input_size=stated.input_size,
+            interpolation=stated.interpolation,
+            crop_pct=stated.crop_pct,
+            source=FILE_NAME,
+        )
+
+
+_TABLES: dict[str, type[Section]] = {
+    "": SplitsFile,
+    "roles": RolesSection,
+    "preprocessing": PreprocessingSection,
+    "training": Recipe,
+}
+
+
+def read_splits_file(folder: Path) -> SplitsFile:
+    """Read `splits.toml` from a data folder; defaults where there is none. `init` comes back as an absolute path.
+
+    Raises:
+        InputError: the file is not TOML, has an unknown key or a value out of bounds, or `init` does not exist.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        return SplitsFile()
+    try:
+        settings = SplitsFile.model_validate(tomllib.loads(read_text(path)))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{printable(path)} is not valid TOML: {printable(error)}.", "Correct that line.") from error
+    except ValidationError as error:
+        raise _complaint(path, error.errors()[0]) from error
+    return _with_absolute_init(settings, path)
+
+
+def _complaint(path: Path, problem: ErrorDetails) -> InputError:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        table = _TABLES[".".join(str(part) for part in problem["loc"][:-1])]
+        known = ", ".join(table.model_fields)
+        return InputError(f"{printable(path)} has the unknown key `{printable(key)}`.", f"Known there: {known}.")
+    if problem["type"] == "missing":
+        return InputError(f"{printable(path)} lacks the key `{printable(key)}`.", "Add it, or remove its table.")
+    reason = problem["msg"].removeprefix("Value error, ")
+    return InputError(f"{printable(path)} has a bad value for `{printable(key)}`: {reason}.", "Correct it.")
+
+
+def _with_absolute_init(settings: SplitsFile, path: Path) -> SplitsFile:
+    if settings.training is None or settings.training.init is None:
+        return settings
+    init = (path.parent / settings.training.init).absolute()
+    if not init.exists():
+        raise InputError(
+            f"{printable(path)} names the initial weights {printable(init)}, which do not exist.",
+            "Give `training.init` relative to the data folder, or remove it.",
+        )
+    return settings.model_copy(update={"training": settings.training.model_copy(update={"init": init})})

@@ -1,0 +1,294 @@
+"""Estimates, controls and checks go in; one verdict per access and family comes out (DESIGN 7.8).
+
+Pure functions of their arguments. *Leak found* needs a rejected primary test and, under a suspected shift between the
+splits, evidence that the model caused it. *Nothing found* needs everything that would have shown a leak to have worked.
+Everything else is *cannot say*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditor.findings import Check, ControlResult, Endpoint, Family, Metric, Verdict, VerdictState, Void
+from auditor.threat import Access
+
+__all__ = ["AccessFacts", "Doubt", "InversionFacts", "Limits", "decide_inversion", "decide_membership", "doubts_of"]
+
+_PRIOR = 0.01
+_LEAST_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What decides a verdict: limits, levels and sizes; every one is printed (DESIGN 7.2, 7.8)."""
+
+    auc: float = 0.60
+    tpr: float = 0.05
+    fpr: float = 0.01
+    family_wise_error: float = 0.05
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A check or control that did not pass: what it voids, and the sentence that says why."""
+
+    sentence: str
+    voids: frozenset[Void]
+
+
+def doubts_of(controls: Sequence[ControlResult], checks: Sequence[Check]) -> list[Doubt]:
+    """The controls and checks that void something."""
+    return [Doubt(one.sentence, frozenset(one.voids)) for one in (*controls, *checks) if one.voids]
+
+
+@dataclass(frozen=True)
+class AccessFacts:
+    """What was measured for one access.
+
+    Attributes:
+        access: Which one.
+        endpoints: The corrected endpoints of this access's own primary attack; empty where it has none that ran.
+        evaluated: Records a side.
+        shadows: Shadows behind a shadow-based primary attack that completed here; 0 where there is none.
+        planted_recovered: Whether the planted leak at the limit was found by this access's primary tests.
+        shift: Whether members and non-members differ without the model (blind control or owner-label null).
+        matched_significant: Attack AUC above .5 within propensity-matched strata; None where it could not be tested.
+        excess_significant: Paired excess over the owner-label null above 0; None where it could not be tested.
+        best_secondary: A phrase about the best secondary attack, or empty.
+    """
+
+    access: Access
+    endpoints: tuple[Endpoint, ...]
+    evaluated: int
+    shadows: int
+    planted_recovered: bool
+    shift: bool = False
+    matched_significant: bool | None = None
+    excess_significant: bool | None = None
+    best_secondary: str = ""
+
+    @property
+    def rejected(self) -> bool:
+        """Whether a primary test rejects after correction."""
+        return any(endpoint.rejected for endpoint in self.endpoints)
+
+    @property
+    def leak_attributable(self) -> bool:
+        """Rule 6: under a suspected shift both tests must say that the model caused the difference."""
+        return not self.shift or bool(self.matched_significant and self.excess_significant)
+
+
+@dataclass(frozen=True)
+class InversionFacts:
+    """What was measured for inversion at one access: lower bounds of the record excess against each control."""
+
+    access: Access
+    attacks: int
+    classes: int
+    record_lower_bounds: tuple[float, ...]
+    class_excess_measured: bool
+    attack_titles: str = ""
+
+
+def decide_membership(
+    facts: Sequence[AccessFacts], doubts: Sequence[Doubt], limits: Limits, secondary_note: str = ""
+) -> tuple[Verdict, ...]:
+    """The membership verdicts, from least to most access; a leak at lesser access is inherited upward."""
+    verdicts: list[Verdict] = []
+    for one in sorted(facts, key=lambda fact: fact.access.rank):
+        below = next((verdict for verdict in verdicts if verdict.state is VerdictState.LEAK_FOUND), None)
+        lesser = [other for other in facts if one.access.includes(other.access)]
+        verdicts.append(_membership_verdict(one, lesser, below, doubts, limits, secondary_note))
+    return tuple(verdicts)
+
+
+def _membership_verdict(
+    own: AccessFacts,
+    lesser: Sequence[AccessFacts],
+    below: Verdict | None,
+    doubts: Sequence[Doubt],
+    limits: Limits,
+    secondary_note: str,
+) -> Verdict:
+    against_leak = [doubt.sentence for doubt in doubts if Void.LEAK_FOUND in doubt.voids]
+    if own.rejected and own.leak_attributable and not against_leak:
+        return _verdict(own, VerdictState.LEAK_FOUND, leak_sentence(own, limits), (_rejections(own),))
+    if below is not None:
+        sentence = f"What leaks through {below.access.value} leaks here too. {below.sentence}"
+        return _verdict(
+            own, VerdictState.LEAK_FOUND, sentence, below.reasons, inherited_from=below.inherited_from or below.access
+        )
+    missing = [*against_leak, *_missing_for_leak(own), *_missing_for_nothing(own, lesser, doubts, limits)]
+    if missing:
+        return _verdict(own, VerdictState.CANNOT_SAY, missing[0], tuple(dict.fromkeys(missing)))
+    endpoints = [endpoint for one in lesser for endpoint in one.endpoints]
+    sentence = nothing_sentence(own, endpoints, limits, secondary_note)
+    auc_only = not any(endpoint.metric is Metric.TPR_AT_FPR for endpoint in own.endpoints)
+    reasons = ("no primary test rejects, every simultaneous upper bound is under its limit, the planted leak was found",)
+    return _verdict(own, VerdictState.NOTHING_FOUND, sentence, reasons, auc_only=auc_only)
+
+
+def _verdict(
+    own: AccessFacts,
+    state: VerdictState,
+    sentence: str,
+    reasons: tuple[str, ...],
+    *,
+    inherited_from: Access | None = None,
+    auc_only: bool = False,
+) -> Verdict:
+    return Verdict(
+        access=own.access,
+        family=Family.MEMBERSHIP,
+        state=state,
+        sentence=sentence,
+        reasons=reasons,
+        inherited_from=inherited_from,
+        auc_only=auc_only,
+    )
+
+
+def _missing_for_leak(own: AccessFacts) -> list[str]:
+    if not own.rejected or own.leak_attributable:
+        return []
+    if own.matched_significant is None or own.excess_significant is None:
+        return [
+            "The attack tells members from non-members, but so does a classifier that never asked the model, and too few "
+            "alike records are left to tell the two apart. Use a random split of one data set."
+        ]
+    return [
+        "The attack tells members from non-members, but the records differ without the model, and what is left after "
+        "taking that away is not significant. Use a random split of one data set."
+    ]
+
+
+def _missing_for_nothing(
+    own: AccessFacts, lesser: Sequence[AccessFacts], doubts: Sequence[Doubt], limits: Limits
+) -> list[str]:
+    missing = [doubt.sentence for doubt in doubts if Void.NOTHING_FOUND in doubt.voids]
+    if not own.endpoints:
+        return [*missing, f"No primary attack ran for {own.access.value}."]
+    if not own.shadows:
+        missing.append(f"No shadow-based attack ran for {own.access.value}, so a leak could have gone unseen.")
+    elif not own.planted_recovered:
+        missing.append("A planted leak at the limit was not found again, so a real one could have gone unseen.")
+    for one in lesser:
+        for endpoint in one.endpoints:
+            if endpoint.upper_bound is not None and endpoint.limit is not None and endpoint.upper_bound >= endpoint.limit:
+                missing.append(
+                    f"With {one.evaluated:,} records a side {_name(endpoint)} could be as high as "
+                    f"{_number(endpoint, endpoint.upper_bound)} (limit {_number(endpoint, endpoint.limit)})."
+                )
+    if any(one.rejected for one in lesser):
+        missing.append("A primary test rejects.")
+    return missing
+
+
+def leak_sentence(own: AccessFacts, limits: Limits) -> str:
+    """What a found leak means for a person whose record was in the training set."""
+    attacker = (
+        f"An outsider who holds a candidate record, knows the recipe and trains {own.shadows} models on similar data"
+        if own.shadows
+        else "An outsider who holds a candidate record and its true class"
+    )
+    tpr = next((one for one in own.endpoints if one.metric is Metric.TPR_AT_FPR and not one.appendix), None)
+    if tpr is not None and tpr.rejected:
+        value = tpr.estimate
+        right = _PRIOR * value.value / (_PRIOR * value.value + (1 - _PRIOR) * limits.fpr)
+        return (
+            f"{attacker} recognises {value.value:.1%} (95 % interval {value.low:.1%} to {value.high:.1%}) of the audited "
+            f"training records while wrongly flagging {limits.fpr:.0%} of the others; guessing would reach "
+            f"{limits.fpr:.0%}. If 1 in 100 candidates was a member, {right:.0%} of the flags would be right."
+        )
+    auc = next(one for one in own.endpoints if one.metric is Metric.AUC)
+    return (
+        f"{attacker} tells a training record from another record of the same kind in {auc.estimate.value:.1%} of pairs "
+        f"(95 % interval {auc.estimate.low:.1%} to {auc.estimate.high:.1%}); guessing would reach 50 %."
+    )
+
+
+def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Limits, secondary_note: str) -> str:
+    """What was not found, with the bound that says how much could have been missed."""
+    tpr = [one for one in endpoints if one.metric is Metric.TPR_AT_FPR and one.upper_bound is not None]
+    if tpr:
+        bound = max(one.upper_bound or 0.0 for one in tpr)
+        planted = f"A planted leak of {limits.tpr:.0%} was found again."
+        first = (
+            f"The primary attacks recognise at most {bound:.1%} (simultaneous 95 % bound, {own.evaluated:,} records a side) "
+            f"of the audited training records at {limits.fpr:.0%} false flags; guessing reaches {limits.fpr:.0%}."
+        )
+    else:
+        bound = max(one.upper_bound or 0.0 for one in endpoints)
+        planted = "A planted leak at the limit was found again."
+        first = (
+            f"By AUC only: the primary attacks order at most {bound:.1%} of pairs rightly (simultaneous 95 % bound, "
+            f"{own.evaluated:,} records a side); guessing reaches 50 %."
+        )
+    return " ".join(part for part in (first, secondary_note, planted, "Attacks not run may do better.") if part)
+
+
+def decide_inversion(facts: Sequence[InversionFacts]) -> tuple[Verdict, ...]:
+    """The inversion verdicts, from least to most access (DESIGN 7.11)."""
+    verdicts: list[Verdict] = []
+    for one in sorted(facts, key=lambda fact: fact.access.rank):
+        below = next((verdict for verdict in verdicts if verdict.state is VerdictState.LEAK_FOUND), None)
+        verdicts.append(_inversion_verdict(one, below))
+    return tuple(verdicts)
+
+
+def _inversion_verdict(own: InversionFacts, below: Verdict | None) -> Verdict:
+    inherited = None
+    if own.attacks and own.classes >= _LEAST_CLASSES and own.record_lower_bounds and min(own.record_lower_bounds) > 0:
+        state = VerdictState.LEAK_FOUND
+        reasons: tuple[str, ...] = (
+            f"{own.attack_titles}: reconstructions lie nearer to training records than to other records of the same "
+            "class, by more than every control's.",
+        )
+    elif below is not None:
+        state, reasons, inherited = VerdictState.LEAK_FOUND, below.reasons, below.inherited_from or below.access
+    else:
+        state, reasons = VerdictState.CANNOT_SAY, tuple(_missing_for_inversion(own))
+    return Verdict(
+        access=own.access,
+        family=Family.INVERSION,
+        state=state,
+        sentence=reasons[0],
+        reasons=reasons,
+        inherited_from=inherited,
+    )
+
+
+def _missing_for_inversion(own: InversionFacts) -> list[str]:
+    if not own.attacks:
+        return [f"No inversion attack ran for {own.access.value}."]
+    missing = []
+    if own.classes < _LEAST_CLASSES:
+        missing.append(
+            f"{own.classes} classes are too few: an interval over classes needs at least {_LEAST_CLASSES}."
+        )
+    elif not own.record_lower_bounds or min(own.record_lower_bounds) <= 0:
+        missing.append("The reconstructions show no more of training records than the controls do.")
+    if not own.class_excess_measured:
+        missing.append("Whether a whole class can be rebuilt was not measured.")
+    return missing
+
+
+def _rejections(own: AccessFacts) -> str:
+    names = [
+        f"{_name(endpoint)} {_number(endpoint, endpoint.estimate.value)} "
+        f"({_number(endpoint, endpoint.estimate.low)} to {_number(endpoint, endpoint.estimate.high)}, "
+        f"adjusted p {endpoint.p_adjusted:.2g})"
+        for endpoint in own.endpoints
+        if endpoint.rejected
+    ]
+    return "Primary tests that reject: " + "; ".join(names) + "."
+
+
+def _name(endpoint: Endpoint) -> str:
+    return "AUC" if endpoint.metric is Metric.AUC else f"TPR at {endpoint.fpr:.0%} FPR"
+
+
+def _number(endpoint: Endpoint, value: float) -> str:
+    return f"{value:.3f}" if endpoint.metric is Metric.AUC else f"{value:.1%}"

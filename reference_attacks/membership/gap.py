@@ -1,0 +1,54 @@
+"""The gap attack: a record that is classified correctly is called a member.
+
+Yeom, Giacomelli, Fredrikson and Jha (2018), "Privacy Risk in Machine Learning: Analyzing the Connection to
+Overfitting", arXiv:1709.01604.
+
+What it claims
+    A model that is more often right on its training set than elsewhere leaks membership by its labels alone. This is
+    the floor: an attack that does no better has shown nothing beyond the generalisation gap.
+
+What the attacker needs
+    Access `labels`: one query for the predicted class. The record's true label. No shadow models, no other data.
+
+Algorithm
+    1. Ask for the predicted class of x.
+    2. The score is 1 if it equals the true label, else 0.
+    As a test it has one operating point only: TPR = accuracy on members, FPR = accuracy on non-members, hence balanced
+    accuracy (TPR + 1 - FPR) / 2. A TPR at a low FPR cannot be read from it.
+
+What we changed
+    Nothing.
+
+Published number and ours
+    None verified: the attack's strength is the target's own generalisation gap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reference_attacks.membership._inputs import FloatArray, LabelArray
+
+__all__ = ["score"]
+
+
+def score(*, predicted_labels: LabelArray, labels: LabelArray) -> FloatArray:
+    """Score every record by whether the target gets it right.
+
+    Args:
+        predicted_labels: The class that the target names [record].
+        labels: True labels [record].
+
+    Returns:
+        Scores [record], 1.0 = correct = more likely a member, else 0.0.
+
+    Raises:
+        ValueError: If the two are not integer arrays of one length.
+    """
+    predicted, true = np.asarray(predicted_labels), np.asarray(labels)
+    for name, array in (("predicted_labels", predicted), ("labels", true)):
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"{name} must be integers [record], got {array.dtype} {array.shape}")
+    if predicted.shape != true.shape:
+        raise ValueError(f"predicted_labels {predicted.shape} does not fit labels {true.shape}")
+    return np.asarray(predicted == true, dtype=np.float64)

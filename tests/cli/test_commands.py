@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from auditor import cli
+from auditor.findings import AttackCard, DefenseCard
+from auditor.report import load_json, write_outputs
+from tests.cli.test_terminal import torch_was_imported_by
+from tests.minimal_report import report
+
+
+class FakePlan:
+    def model_dump_json(self, *, indent: int) -> str:
+        return json.dumps({"shadows": 16}, indent=indent)
+
+    def describe(self) -> str:
+        return "16 shadows, about 3 minutes\nskipped: \x1b[2J"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("auditor.audit.plan_audit", lambda options: FakePlan())
+    path = tmp_path / "model.safetensors"
+    path.touch()
+    return path
+
+
+def test_plan_is_told_on_stdout(checkpoint: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["plan", str(checkpoint), "--data", str(checkpoint.parent)]) == 0
+    assert capsys.readouterr() == ("16 shadows, about 3 minutes\nskipped: �[2J\n", "")
+
+
+def test_plan_as_json(checkpoint: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["plan", str(checkpoint), "--data", str(checkpoint.parent), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"shadows": 16}
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    path = tmp_path / "report.json"
+    write_outputs(report(), [path])
+    return path
+
+
+def test_render_makes_the_page_again(stored: Path, capsys: pytest.CaptureFixture[str]):
+    page, copy = stored.with_name("page.html"), stored.with_name("copy.json")
+    assert cli.main(["render", str(stored), "-o", str(page), "-o", str(copy)]) == 0
+    assert capsys.readouterr() == (f"{page}\n{copy}\n", "")
+    assert "model.safetensors" in page.read_text(encoding="utf-8")
+    assert load_json(copy) == report()
+
+
+def test_render_does_not_import_torch(stored: Path):
+    assert not torch_was_imported_by("render", str(stored), "-o", str(stored.with_name("page.html")))
+
+
+def test_render_of_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    other = tmp_path / "other.json"
+    other.write_text('{"schema_version": "1"}', encoding="utf-8")
+    assert cli.main(["render", str(other), "-o", str(tmp_path / "page.html")]) == 2
+    assert "other.json" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_inspect_tells_format_hash_and_how_the_architecture_was_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    facts = report().model
+    monkeypatch.setattr("auditor.target.load_target", lambda path, **settings: SimpleNamespace(facts=facts))
+    assert cli.main(["inspect", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert facts.sha256 in told
+    assert "resnet18 (config.json)" in told
+    assert "no code was run" in told
+    assert cli.main(["inspect", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == facts.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(("command", "card"), [("attacks", AttackCard), ("defenses", DefenseCard)])
+def test_the_box_is_listed(command: str, card: type, capsys: pytest.CaptureFixture[str]):
+    assert cli.main([command, "--json"]) == 0
+    cards = [card.model_validate(each) for each in json.loads(capsys.readouterr().out)]
+    assert cards
+    assert cli.main([command]) == 0
+    told = capsys.readouterr().out
+    assert all(f"{each.id}: {each.title}" in told for each in cards)

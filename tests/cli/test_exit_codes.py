@@ -1,0 +1,145 @@
+"""DESIGN: the exit codes are a table, so they are tested as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from auditor import cli
+from auditor.errors import AuditError, InputError, PrivauditError
+from auditor.findings import VerdictState
+from tests.minimal_report import attack, auc, report
+
+LEAK = report(VerdictState.LEAK_FOUND, membership=[attack(auc(0.65))])
+NOTHING = report(VerdictState.NOTHING_FOUND, membership=[attack(auc(0.5, rejected=False))])
+UNSURE = report(VerdictState.CANNOT_SAY, membership=[attack(auc(0.65))])
+
+
+@pytest.fixture
+def scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run `privaudit scan` with an audit that returns or raises what it is given."""
+    monkeypatch.setenv("PRIVAUDIT_DEBUG", "")
+    (tmp_path / "model.safetensors").touch()
+
+    def run(outcome: object, *more: str) -> int:
+        def audit(options: object, progress: object) -> object:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr("auditor.audit.audit", audit)
+        folder = str(tmp_path)
+        return cli.main(["scan", f"{folder}/model.safetensors", "--data", folder, "-o", f"{folder}/report.json", *more])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("outcome", "more", "code"),
+    [
+        (NOTHING, "", 0),
+        (LEAK, "", 0),
+        (UNSURE, "", 0),
+        (NOTHING, "--fail-on low", 0),
+        (LEAK, "--fail-on high", 0),
+        (LEAK, "--fail-on moderate", 1),
+        (LEAK, "--fail-on low", 1),
+        (UNSURE, "--fail-on critical", 3),
+        (LEAK, "--fail-on low --exit-zero", 0),
+        (UNSURE, "--fail-on low --exit-zero", 0),
+        (InputError("the splits are empty", "add some"), "", 2),
+        (InputError("the splits are empty", "add some"), "--fail-on low --exit-zero", 2),
+        (click.UsageError("no"), "", 2),
+        (click.ClickException("no"), "", 2),
+        (click.FileError("model", "no"), "", 2),
+        (AuditError("every attack failed"), "", 3),
+        (AuditError("every attack failed"), "--exit-zero", 3),
+        (PrivauditError("neither input nor audit"), "", 4),
+        (RuntimeError("a slip of ours"), "", 4),
+        (AssertionError(), "", 4),
+        (EOFError("a truncated file"), "", 4),
+        (BrokenPipeError("a worker has gone"), "", 4),
+        (MemoryError(), "--exit-zero", 4),
+        (KeyboardInterrupt(), "", 130),
+        (KeyboardInterrupt(), "--exit-zero", 130),
+        (click.Abort(), "", 130),
+    ],
+    ids=lambda value: f"{type(value).__name__}" if isinstance(value, BaseException) else None,
+)
+def test_scan_ends_with(scan, capsys: pytest.CaptureFixture[str], outcome: object, more: str, code: int):
+    assert scan(outcome, *more.split()) == code
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    assert (told.out == "") == isinstance(outcome, BaseException)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("--help", 0),
+        ("--version", 0),
+        ("scan --help", 0),
+        ("", 2),
+        ("scam", 2),
+        ("scan", 2),
+        ("scan nowhere.safetensors --data .", 2),
+        ("scan . --data nowhere", 2),
+        ("scan . --data . --fail-on none", 2),
+        ("scan . --data . --release logits", 2),
+        ("scan . --data . --workers 0", 2),
+        ("scan . --data . --attacks lira,,rmia", 2),
+        ("scan . --data . --attacks lira,lira", 2),
+        ("scan . --data . -o report.docx", 2),
+        ("scan . --data . --no-such-option", 2),
+        ("render pyproject.toml -o report.html", 2),
+        ("render nowhere.json -o report.html", 2),
+        ("render pyproject.toml", 2),
+        ("inspect nowhere.safetensors", 2),
+        ("plan . --data nowhere", 2),
+    ],
+)
+def test_usage_ends_with(
+    arguments: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert cli.main(arguments.split()) == code
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err
+    assert bool(told.err) == bool(code)
+    assert bool(told.out) == (code == 0)
+
+
+def test_a_system_exit_is_honoured(scan):
+    with pytest.raises(SystemExit) as end:
+        scan(SystemExit(7))
+    assert end.value.code == 7
+
+
+def test_an_internal_error_is_one_sentence(scan, capsys: pytest.CaptureFixture[str]):
+    scan(RuntimeError("a slip\nof ours"))
+    assert capsys.readouterr().err == (
+        "Error: privaudit failed on its own account (RuntimeError: a slip of ours). "
+        "PRIVAUDIT_DEBUG=1 shows the traceback.\n"
+    )
+
+
+def test_debug_shows_the_traceback(scan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("PRIVAUDIT_DEBUG", "1")
+    assert scan(RuntimeError("a slip of ours")) == 4
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_an_input_error_tells_its_remedy(scan, capsys: pytest.CaptureFixture[str]):
+    scan(InputError("splits/test is empty.", "Put non-members there."))
+    assert capsys.readouterr().err == "Error: splits/test is empty. Put non-members there.\n"
+
+
+def test_the_help_tells_every_code(capsys: pytest.CaptureFixture[str]):
+    from auditor.cli.exits import Exit
+
+    cli.main(["--help"])
+    told = capsys.readouterr().out.split("Exit codes:")[1]
+    assert [int(line.split()[0]) for line in told.strip().splitlines()] == list(Exit)

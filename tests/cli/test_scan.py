@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from auditor import cli
+from auditor.audit import AuditOptions
+from auditor.cli.summary import summary
+from auditor.errors import InputError
+from auditor.findings import AuditReport, Check, CheckLevel, ControlResult, Failed, Family, Skipped, VerdictState
+from auditor.report import load_json
+from auditor.threat import Access
+from tests.minimal_report import attack, report, verdict
+
+REPORT = report()
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[AuditOptions]:
+    """What the audit was asked for; it answers with `REPORT`. The working directory is a fresh folder."""
+    options: list[AuditOptions] = []
+
+    def audit(asked_for: AuditOptions, progress: object) -> AuditReport:
+        options.append(asked_for)
+        return REPORT
+
+    monkeypatch.setattr("auditor.audit.audit", audit)
+    monkeypatch.chdir(tmp_path)
+    Path("model.safetensors").touch()
+    Path("splits").mkdir()
+    Path("plan.json").touch()
+    return options
+
+
+def scan(*more: str) -> int:
+    return cli.main(["scan", "model.safetensors", "--data", "splits", *more])
+
+
+def test_the_paths_are_the_artifact(asked, capsys: pytest.CaptureFixture[str]):
+    assert scan("-o", "out/a.json", "-o", "b.html", "-o", "out/a.json") == 0
+    assert capsys.readouterr().out == "out/a.json\nb.html\n"
+    assert load_json(Path("out/a.json")) == REPORT
+    assert "<html" in Path("b.html").read_text(encoding="utf-8")
+
+
+def test_without_options_the_audit_gets_its_own_defaults(asked):
+    assert scan("-o", "a.json") == 0
+    assert asked == [AuditOptions(Path("model.safetensors"), Path("splits"))]
+
+
+EVERY_OPTION = """
+    -o a.json --arch resnet18 --release scores --budget quick --seed 7 --device cpu --workers 2 --run-dir run
+    --plan plan.json --attacks lira,rmia --defenses purifier --trust-checkpoint --key secret
+"""
+
+
+def test_every_option_reaches_the_audit(asked):
+    assert scan(*EVERY_OPTION.split()) == 0
+    assert asked == [
+        AuditOptions(
+            checkpoint=Path("model.safetensors"),
+            data=Path("splits"),
+            arch="resnet18",
+            release=Access.SCORES,
+            budget="quick",
+            seed=7,
+            device="cpu",
+            workers=2,
+            run_dir=Path("run"),
+            plan=Path("plan.json"),
+            attacks=("lira", "rmia"),
+            defenses=("purifier",),
+            trust_checkpoint=True,
+            key=Path("secret"),
+        )
+    ]
+
+
+def test_outputs_are_checked_before_anything_is_trained(asked, capsys: pytest.CaptureFixture[str]):
+    assert scan("-o", "a.json", "-o", "a.docx") == 2
+    assert asked == []
+    assert "a.docx" in capsys.readouterr().err
+
+
+def without_pango(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(paths: list[Path]) -> None:
+        if any(path.suffix == ".pdf" for path in paths):
+            raise InputError("PDF needs Pango.", "Install it.")
+
+    monkeypatch.setattr("auditor.report.pdf_problem", lambda: "Pango is not installed.")
+    monkeypatch.setattr("auditor.report.check_outputs", refuse)
+
+
+def test_an_explicit_pdf_without_pango_is_refused_at_once(asked, monkeypatch: pytest.MonkeyPatch):
+    without_pango(monkeypatch)
+    assert scan("-o", "a.pdf") == 2
+    assert asked == []
+
+
+def test_in_the_default_set_the_pdf_is_skipped_with_one_sentence(
+    asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    without_pango(monkeypatch)
+    assert scan() == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == ["privaudit-report/report.html", "privaudit-report/report.json"]
+    assert told.err.splitlines()[0] == "No PDF will be written: Pango is not installed."
+
+
+def test_a_failed_scan_leaves_no_report(asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def audit(*_: object) -> AuditReport:
+        raise RuntimeError
+
+    monkeypatch.setattr("auditor.audit.audit", audit)
+    before = sorted(tmp_path.rglob("*"))
+    assert scan("-o", "out/a.json") == 4
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_gate_says_why(asked, capsys: pytest.CaptureFixture[str]):
+    assert scan("-o", "a.json", "--fail-on", "high") == 0
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Gate: pass. Membership at release weights: nothing")
+
+
+def lines_of(audited: AuditReport) -> list[str]:
+    return summary(audited).plain.strip().splitlines()
+
+
+def test_the_summary_has_a_line_per_access_most_first():
+    verdicts = [
+        verdict(Access.LABELS, VerdictState.CANNOT_SAY),
+        verdict(Access.SCORES, VerdictState.LEAK_FOUND),
+        verdict(Access.SCORES, VerdictState.NOTHING_FOUND, family=Family.INVERSION),
+        verdict(Access.WEIGHTS, VerdictState.LEAK_FOUND),
+    ]
+    tiles = lines_of(report(verdicts=verdicts, release=Access.SCORES))[:3]
+    assert [line.split()[0] for line in tiles] == ["weights", "scores", "labels"]
+    assert "membership: leak found" in tiles[1]
+    assert "inversion: nothing found" in tiles[1]
+    assert [line.endswith("<- this release") for line in tiles] == [False, True, False]
+
+
+def test_the_summary_tells_what_did_not_run_and_why():
+    missing = [
+        attack(name="rmia", outcome=Skipped(reason="no population")),
+        attack(name="gap", outcome=Failed(error="RuntimeError: no")),
+    ]
+    lines = lines_of(report(membership=[attack(), *missing]))
+    assert "skipped rmia: no population" in lines
+    assert "failed gap: RuntimeError: no" in lines
+    assert not any("lira" in line for line in lines)
+
+
+def test_the_summary_tells_what_to_distrust():
+    doubtful = REPORT.model_copy(
+        update={
+            "checks": (
+                Check(id="overlap", title="Overlap", level=CheckLevel.PASS, sentence="None."),
+                Check(id="recipe", title="Recipe", level=CheckLevel.WARN, sentence="Shadows fit less."),
+            ),
+            "controls": (
+                ControlResult(id="blind", title="Blind", question="?", status="fail", sentence="AUC 0.8."),
+                ControlResult(id="null", title="Null", question="?", status="pass", sentence="AUC 0.5."),
+            ),
+        }
+    )
+    lines = lines_of(doubtful)
+    assert "check recipe, warn: Shadows fit less." in lines
+    assert "control blind, fail: AUC 0.8." in lines
+    assert not any("overlap" in line or "null" in line for line in lines)
+
+
+def test_the_summary_ends_with_the_cost():
+    assert lines_of(REPORT)[-1] == "CPU time 2 min 0 s, elapsed 1 min 1 s"
+
+
+def test_a_hostile_reason_is_harmless():
+    hostile = attack(outcome=Skipped(reason="[red]\x1b[2J"))
+    assert "skipped lira: [red]�[2J" in lines_of(report(membership=[hostile]))

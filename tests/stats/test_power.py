@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from auditor.stats.low_fpr import tpr_at_fpr_p_value
+from auditor.stats.power import smallest_detectable_tpr
+
+
+@pytest.mark.parametrize(
+    ("n", "smallest", "stated"),
+    [(1000, 0.0312, 0.032), (2000, 0.0232, 0.024), (5000, 0.0174, 0.018), (10_000, 0.0149, 0.016)],
+)
+def test_smallest_tpr_at_one_percent_fpr(n, smallest, stated):
+    found = smallest_detectable_tpr(n, n, 0.01, alpha=0.0125)
+    assert found == pytest.approx(smallest, abs=5e-5)
+    # The design states these rounded up to an even permille.
+    assert stated - 0.002 < found <= stated
+
+
+@pytest.mark.parametrize(("n_members", "n_non_members", "power"), [(400, 400, 0.8), (300, 600, 0.5)])
+def test_the_test_rejects_that_often_at_this_tpr(n_members, n_non_members, power):
+    found = smallest_detectable_tpr(n_members, n_non_members, 0.02, alpha=0.05, power=power)
+    shift = stats.norm.ppf(found) - stats.norm.ppf(0.02)
+    rng = np.random.default_rng(0)
+    membership = np.arange(n_members + n_non_members) < n_members
+    rejected = sum(
+        tpr_at_fpr_p_value(rng.standard_normal(membership.size) + shift * membership, membership, 0.02) <= 0.05
+        for _ in range(1500)
+    )
+    assert stats.binomtest(rejected, 1500, power).pvalue > 0.001
+
+
+def test_more_records_or_less_power_find_less():
+    base = smallest_detectable_tpr(1000, 1000, 0.01, alpha=0.0125)
+    assert smallest_detectable_tpr(4000, 4000, 0.01, alpha=0.0125) < base
+    assert smallest_detectable_tpr(1000, 1000, 0.01, alpha=0.0125, power=0.5) < base
+    assert smallest_detectable_tpr(1000, 1000, 0.01, alpha=0.001) > base
+
+
+@pytest.mark.parametrize(
+    ("n_members", "n_non_members", "alpha", "name"),
+    [(100, 99, 0.05, "n_non_members"), (1, 100, 0.005, "n_members"), (0, 100, 0.05, "n_members")],
+)
+def test_what_cannot_reject_is_named(n_members, n_non_members, alpha, name):
+    with pytest.raises(ValueError, match=name):
+        smallest_detectable_tpr(n_members, n_non_members, 0.01, alpha=alpha)
+
+
+def test_bad_levels_are_named():
+    with pytest.raises(ValueError, match="alpha"):
+        smallest_detectable_tpr(1000, 1000, 0.01, alpha=0.0)
+    with pytest.raises(ValueError, match="power"):
+        smallest_detectable_tpr(1000, 1000, 0.01, alpha=0.05, power=1.0)
