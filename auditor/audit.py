@@ -65,13 +65,12 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             options.checkpoint, options.data, arch=options.arch, device=device, trust=options.trust_checkpoint
         )
         folder = RunFolder.create(options.run_dir or _RUNS / f"{target.facts.name}-{target.facts.sha256[:8]}")
-    with folder.lock():
+    with folder.lock(), Workers.open(options.workers or default_workers(device)) as workers:
         plan, design = settle_plan(options, target, splits, folder)
         key = load_key(options.key or folder.root.parent / "privaudit.key")
         audit_set = design.audit_set
         data = data_facts(splits, audit_set, key)
         blueprint = Blueprint(target.architecture, target.facts, str(device))
-        workers = Workers(options.workers or default_workers(device))
         laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress)
 
         with clock.phase("ask the target"):

@@ -31,32 +31,43 @@ from auditor.splits import Recipe
 from auditor.threat import Access
 from auditor.verdict import Limits
 
-__all__ = ["ATTACKS", "BUDGETS", "INVERSION", "MEMBERSHIP", "Budget", "Plan", "budget_named", "chosen_ids", "queries_for", "run_battery"]
+__all__ = [
+    "ATTACKS",
+    "BUDGETS",
+    "INVERSION",
+    "MEMBERSHIP",
+    "Budget",
+    "Plan",
+    "budget_named",
+    "chosen_ids",
+    "queries_for",
+    "run_battery",
+]
 
 _SONG = Paper(
-    citation="Song, L., Mittal, P.: Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security 2021",
+    citation="Song, Mittal: Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security 2021",
     url="https://www.usenix.org/conference/usenixsecurity21/presentation/song",
 )
 _YEOM = Paper(
-    citation="Yeom, S., Giacomelli, I., Fredrikson, M., Jha, S.: Privacy Risk in Machine Learning, CSF 2018",
+    citation="Yeom, Giacomelli, Fredrikson, Jha: Privacy Risk in Machine Learning, CSF 2018",
     url="https://arxiv.org/abs/1709.01604",
 )
 _YE = Paper(
-    citation="Ye, J., Maddi, A., Murakonda, S. K., Bindschaedler, V., Shokri, R.: Enhanced Membership Inference Attacks "
-    "against Machine Learning Models, CCS 2022",
+    citation="Ye, Maddi, Murakonda, Bindschaedler, Shokri: Enhanced Membership Inference Attacks against Machine "
+    "Learning Models, CCS 2022",
     url="https://arxiv.org/abs/2111.09679",
 )
 _CARLINI = Paper(
-    citation="Carlini, N., Chien, S., Nasr, M., Song, S., Terzis, A., Tramer, F.: Membership Inference Attacks From First "
-    "Principles, IEEE S&P 2022",
+    citation="Carlini, Chien, Nasr, Song, Terzis, Tramer: Membership Inference Attacks From First Principles, "
+    "IEEE S&P 2022",
     url="https://arxiv.org/abs/2112.03570",
 )
 _ZARIFZADEH = Paper(
-    citation="Zarifzadeh, S., Liu, P., Shokri, R.: Low-Cost High-Power Membership Inference Attacks, ICML 2024",
+    citation="Zarifzadeh, Liu, Shokri: Low-Cost High-Power Membership Inference Attacks, ICML 2024",
     url="https://arxiv.org/abs/2312.03262",
 )
 _FREDRIKSON = Paper(
-    citation="Fredrikson, M., Jha, S., Ristenpart, T.: Model Inversion Attacks that Exploit Confidence Information and Basic "
+    citation="Fredrikson, Jha, Ristenpart: Model Inversion Attacks that Exploit Confidence Information and Basic "
     "Countermeasures, CCS 2015",
     url="https://doi.org/10.1145/2810103.2813677",
 )
@@ -248,13 +259,13 @@ class Plan(BaseModel):
     def describe(self) -> str:
         """What would run, in plain lines."""
         rows = [
-            f"records    {self.evaluated:,} members and {self.evaluated:,} non-members evaluated, "
-            f"{self.others:,} other members in every shadow,",
-            f"           {self.calibration:,} population records calibrate, {self.reference:,} are for defenses",
+            self._records_line(),
+            f"population {self.calibration:,} records calibrate, {self.reference:,} others are for defenses",
             f"models     {self.shadows} shadows, 2 null models, 1 control model",
             f"recipe     {self.recipe.describe()}" + ("" if self.recipe_stated else " (default: none in splits.toml)"),
             f"queries    {', '.join(self.queries)}",
             *[f"attack     {self._role(one)}{one}" for one in self.attacks],
+            *[f"not run    {one.card.id} (not asked for)" for one in ATTACKS if one.card.id not in self.attacks],
             *[f"defense    {one}" for one in self.defenses],
             f"limits     TPR {self.limits.tpr:.0%} at {self.limits.fpr:.0%} FPR, AUC {self.limits.auc:.2f}",
         ]
@@ -264,6 +275,10 @@ class Plan(BaseModel):
                 f"{10 / self.limits.fpr:,.0f} are needed; results will be by AUC only"
             )
         return "\n".join(rows)
+
+    def _records_line(self) -> str:
+        others = f", {self.others:,} other members in every shadow" if self.others else ""
+        return f"records    {self.evaluated:,} members and {self.evaluated:,} non-members are evaluated{others}"
 
     def role(self, attack: Attack) -> Role:
         """Whether an attack is declared primary."""

@@ -52,10 +52,10 @@ def recipe(subject: Subject) -> Check:
         centre = float(np.mean(spread))
         low, high = min(predicted.low, centre - _FLOOR), max(predicted.high, centre + _FLOOR)
         if not low <= target[position] <= high:
-            misses.append(
-                f"accuracy on {name} is {target[position]:.1%}, shadows trained by the recipe reach {low:.1%} to {high:.1%}"
-            )
-    source = "the recipe in splits.toml" if subject.recipe_stated else "the default recipe (splits.toml has no [training])"
+            misses.append(f"accuracy on {name} is {target[position]:.1%}, shadows reach {low:.1%} to {high:.1%}")
+    source = (
+        "the recipe in splits.toml" if subject.recipe_stated else "the default recipe (splits.toml has no [training])"
+    )
     if not misses:
         return Check(
             id="recipe",
@@ -88,8 +88,8 @@ def members_learned(subject: Subject) -> Check:
         sentence=(
             f"Accuracy is {inside:.1%} on members and {outside:.1%} on non-members."
             if better
-            else f"Accuracy on members ({inside:.1%}) is below that on non-members ({outside:.1%}): are the splits swapped, "
-            "or is this another model's training data?"
+            else f"Accuracy on members ({inside:.1%}) is below that on non-members ({outside:.1%}): are the splits "
+            "swapped, or is this another model's training data?"
         ),
         voids=() if better else (Void.NOTHING_FOUND, Void.PER_RECORD),
     )
@@ -134,8 +134,8 @@ def saturation(subject: Subject) -> Check:
         title="Saturated probabilities",
         level=CheckLevel.WARN if share > _SATURATED_WARNS else CheckLevel.PASS,
         sentence=(
-            f"{share:.1%} of the released true-class probabilities are exactly 1 in float32; the `scores` attacks read the "
-            "other classes instead."
+            f"{share:.1%} of the released true-class probabilities are exactly 1 in float32; the attacks on scores "
+            "read the other classes instead."
         ),
     )
 
@@ -161,10 +161,8 @@ def population_size(subject: Subject) -> Check:
         id="population",
         title="Population",
         level=CheckLevel.WARN if steered else CheckLevel.PASS,
-        sentence=f"{size:,} records from {source} calibrate, as many others are for defenses; none of them is evaluated.",
+        sentence=f"{size:,} records from {source} calibrate, as many others are for defenses; none is evaluated.",
     )
 
 
 _CHECKS = (recipe, members_learned, random_split, duplicates, saturation, few_shadows, population_size)
-
-

@@ -122,9 +122,7 @@ def _endpoints(attack: Attack, evidence: Evidence, before: Undefended) -> _Measu
 def _change(endpoint: Endpoint, after: Floats, scores: Floats, before: Undefended) -> Estimate:
     jury, limits = before.jury, before.limits
     if endpoint.metric is Metric.AUC:
-        difference = auc_difference(
-            after, scores, jury.membership, confidence=limits.confidence, groups=jury.groups
-        )
+        difference = auc_difference(after, scores, jury.membership, confidence=limits.confidence, groups=jury.groups)
         return difference.estimate
     rng = generator(before.seed, "defense change")
     return tpr_at_fpr_difference(

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -107,7 +106,7 @@ def default_workers(device: torch.device) -> int:
 
 
 def digest(*parts: object) -> str:
-    """Name something by its content: 16 hex characters of SHA-256 over arrays (with dtype and shape) and JSON values."""
+    """Name something by its content: 16 hex characters of SHA-256 over arrays (dtype, shape, bytes) and JSON values."""
     hasher = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -130,21 +129,16 @@ class Stopwatch:
     """Wall and CPU seconds of this process and its finished children since `start`."""
 
     wall: float = field(default_factory=time.perf_counter)
-    cpu: float = field(default_factory=lambda: _cpu_seconds())
+    cpu: float = field(default_factory=lambda: sum(os.times()[:4]))
 
     def read(self) -> tuple[float, float]:
         """(wall seconds, CPU seconds) so far."""
-        return time.perf_counter() - self.wall, _cpu_seconds() - self.cpu
-
-
-def _cpu_seconds() -> float:
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+        return time.perf_counter() - self.wall, sum(os.times()[:4]) - self.cpu
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The private folder of one run: plan, shadows, signals. Mode 0700; every file is renamed into place when complete."""
+    """The private folder of one run: plan, models, signals. Mode 0700; finished files are renamed into place."""
 
     root: Path
 
@@ -229,25 +223,34 @@ def _rename_into_place(path: Path, write: Callable[[Path], object]) -> None:
 
 @dataclass(frozen=True)
 class Workers:
-    """Runs work items in local processes, one thread each on the CPU, so that results do not depend on how many there are."""
+    """Local processes for work items, one thread each on the CPU: results do not depend on how many there are."""
 
-    count: int
+    pool: ProcessPoolExecutor
+
+    @classmethod
+    @contextmanager
+    def open(cls, count: int) -> Iterator[Workers]:
+        """Start `count` processes when the first item comes, and end them with the block."""
+        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_one_thread)
+        try:
+            yield cls(pool)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, function: Callable[[Item], None], items: Sequence[Item], *, task: str, progress: Progress) -> None:
         """Do every item; the first failure cancels what has not begun and is raised."""
         if not items:
             return
         progress.start(task, len(items))
-        processes = min(self.count, len(items))
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-            futures = [pool.submit(function, item) for item in items]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    progress.advance(task)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        futures = [self.pool.submit(function, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                progress.advance(task)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
         progress.finish(task)
 
 

@@ -1,8 +1,8 @@
 """The errors of privaudit, by what the user would do about them.
 
-    PrivauditError                 every error we raise on purpose; carries `hint` and `exit_code`
-    +-- InputError            (2)  fix your input: checkpoint, splits, policy, plan, options
-    +-- AuditError            (3)  the input is fine, but the evidence cannot support a conclusion
+PrivauditError                 every error we raise on purpose; carries `hint` and `exit_code`
++-- InputError            (2)  fix your input: checkpoint, splits, policy, plan, options
++-- AuditError            (3)  the input is fine, but the evidence cannot support a conclusion
 """
 
 from __future__ import annotations

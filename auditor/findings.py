@@ -77,7 +77,7 @@ class Family(StrEnum):
 
 
 class Role(StrEnum):
-    """Primary attacks are declared before the run and corrected; secondary ones are chosen on one half, told on the other."""
+    """Primary: declared before the run, and corrected. Secondary: chosen on one half, told on the other."""
 
     PRIMARY = "primary"
     SECONDARY = "secondary"
@@ -374,7 +374,7 @@ class Measurement(Part):
 
 
 class InversionResult(Part):
-    """One inversion attack. `record_excess` holds one measurement per control; class excess likewise, where measured."""
+    """One inversion attack. `record_excess` holds one measurement per control; so does class excess, if measured."""
 
     card: AttackCard
     status: Literal["completed", "skipped", "failed"]
@@ -398,7 +398,7 @@ class DosePoint(Part):
 
 
 class ControlResult(Part):
-    """One control of DESIGN section 7: what it asked, what it measured, and what it voids where it did not pass."""
+    """One control of DESIGN section 7: what it asked, what it measured, what it voids where it did not pass."""
 
     id: str
     title: str

@@ -43,6 +43,11 @@ def open_inputs(
             f"{data}: the splits hold {splits.num_classes} classes, and the model has {target.facts.num_classes}.",
             "Audit the model with the data that it was trained for.",
         )
+    if splits.num_classes < target.facts.num_classes and splits.class_names_source.startswith("class folders"):
+        raise InputError(
+            f"{data} holds {splits.num_classes} class folders, and the model has {target.facts.num_classes} classes.",
+            "Write classes.txt: one class name per line, in the order of the model's outputs.",
+        )
     return target, _in_class_order(target, splits)
 
 

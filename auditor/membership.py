@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from auditor.compute import generator
 from auditor.findings import (
     AttackCard,
     AttackResult,
@@ -28,7 +29,6 @@ from auditor.findings import (
     SecondaryChoice,
     Skipped,
 )
-from auditor.compute import generator
 from auditor.shadows import Answers
 from auditor.splits import Records
 from auditor.stats.auc import auc, auc_p_value, auc_upper_bound
@@ -46,6 +46,7 @@ from auditor.stats.roc import roc_band, roc_curve, thin_roc
 from auditor.threat import Access
 from auditor.verdict import Limits
 from reference_attacks.membership import attack_p, lira, loss, modified_entropy, rmia
+from reference_attacks.membership import gap as gap_attack
 
 __all__ = [
     "Attack",
@@ -116,7 +117,7 @@ class Attack:
 
 def gap(evidence: Evidence) -> Floats:
     """Correctness of the released label on the unchanged record."""
-    return evidence.target.audit.correct[:, 0].copy()
+    return gap_attack.score(target_signal=evidence.target.audit.correct)
 
 
 def cross_entropy(evidence: Evidence) -> Floats:
@@ -190,9 +191,8 @@ class Jury:
         """How many non-members are judged."""
         return int((~self.membership).sum())
 
-    def half(self, selecting: bool) -> Jury:
-        """The records of one half only."""
-        chosen = self.selection if selecting else ~self.selection
+    def only(self, chosen: Flags) -> Jury:
+        """Some of the records, by a mask [record]."""
         return Jury(
             membership=self.membership[chosen],
             labels=self.labels[chosen],
@@ -200,10 +200,6 @@ class Jury:
             selection=self.selection[chosen],
             rng_seed=self.rng_seed,
         )
-
-    def chosen(self, selecting: bool) -> Flags:
-        """Which records make up that half."""
-        return self.selection if selecting else ~self.selection
 
 
 @dataclass(frozen=True)
@@ -228,11 +224,16 @@ def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limit
         return Scored(attack, role, None, Skipped(reason=reason))
     try:
         scores = attack.score(evidence)
-        measured, seen = (jury, scores) if role is Role.PRIMARY else (jury.half(False), scores[jury.chosen(False)])
-        where = "all audit records" if role is Role.PRIMARY else "the reporting half"
-        return Scored(attack, role, scores, measure(attack, seen, measured, limits, where))
+        seen, where = _reported(jury, role)
+        return Scored(attack, role, scores, measure(attack, scores[seen], jury.only(seen), limits, where))
     except Exception as error:  # noqa: BLE001 - whatever a method raises, the rest of the report must still come
         return Scored(attack, role, None, Failed(error=crash_report(error)))
+
+
+def _reported(jury: Jury, role: Role) -> tuple[Flags, str]:
+    if role is Role.PRIMARY:
+        return np.ones_like(jury.selection), "all audit records"
+    return ~jury.selection, "the reporting half"
 
 
 def crash_report(error: Exception) -> str:
@@ -339,10 +340,12 @@ def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits) -> Se
     ran = [(one.attack.card, one.scores) for one in scored if one.role is Role.SECONDARY and one.scores is not None]
     if not ran:
         return None
-    def reached(scores: Floats, half: Jury, records: Flags) -> Estimate:
+
+    def reached(scores: Floats, records: Flags) -> Estimate:
+        half = jury.only(records)
         return auc(scores[records], half.membership, confidence=limits.confidence, groups=half.groups)
 
-    selected = [reached(scores, jury.half(True), jury.selection) for _, scores in ran]
+    selected = [reached(scores, jury.selection) for _, scores in ran]
     best = int(np.argmax([estimate.value for estimate in selected]))
     card, scores = ran[best]
     return SecondaryChoice(
@@ -350,7 +353,7 @@ def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits) -> Se
         chosen_from=len(ran),
         metric=Metric.AUC,
         selection_value=selected[best],
-        reported_value=reached(scores, jury.half(False), ~jury.selection),
+        reported_value=reached(scores, ~jury.selection),
     )
 
 
@@ -376,7 +379,9 @@ def signal_histogram(answers: Answers, jury: Jury) -> tuple[Histogram, ...]:
     )
 
 
-def class_exposure(scores: Floats | None, jury: Jury, class_names: Sequence[str], limits: Limits) -> tuple[ClassExposure, ...]:
+def class_exposure(
+    scores: Floats | None, jury: Jury, class_names: Sequence[str], limits: Limits
+) -> tuple[ClassExposure, ...]:
     """The attack's AUC inside each class that has at least 20 members and 20 non-members."""
     if scores is None:
         return ()

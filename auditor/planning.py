@@ -98,9 +98,7 @@ def design_of(splits: Splits, *, cap: int, shadows: int, seed: int) -> Design:
     return Design(audit_set, inclusion, null_halves(audit_set, generator(seed, "null models")), seed)
 
 
-def settle_plan(
-    options: AuditOptions, target: Target, splits: Splits, folder: RunFolder | None
-) -> tuple[Plan, Design]:
+def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: RunFolder | None) -> tuple[Plan, Design]:
     """The plan to follow and its design; a plan that exists already is replayed, or refused if it is another's.
 
     Raises:
@@ -116,10 +114,14 @@ def settle_plan(
         return _save(folder, *_fresh(options, target, splits))
     source = options.plan or stored
     if (plan.model, plan.data) != (target.facts.sha256, data_digest(splits)):
-        raise InputError(f"{source} was made for another model or other data.", "Choose a fresh --run-dir, or no --plan.")
+        raise InputError(
+            f"{source} was made for another model or other data.", "Choose a fresh --run-dir, or no --plan."
+        )
     design = design_of(splits, cap=plan.cap, shadows=plan.shadows, seed=plan.seed)
     if design.digest() != plan.design:
-        raise InputError(f"{source} cannot be replayed: this version draws another design from its seed.", "Plan afresh.")
+        raise InputError(
+            f"{source} cannot be replayed: this version draws another design from its seed.", "Plan afresh."
+        )
     if stored is not None and stored.exists() and _read(stored) != plan:
         raise InputError(f"{stored.parent} holds another plan.", "Choose a fresh --run-dir.")
     return _save(folder, plan, design)

@@ -7,6 +7,7 @@ of the inversion battery trains on the other half of the records.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from auditor.compute import Progress, RunFolder, Workers, digest, generator
 from auditor.errors import InputError
 from auditor.findings import ModelFacts
+from auditor.records import Inputs
 from auditor.signals import Signals, observe
 from auditor.splits import Recipe, Records, Splits
 from auditor.target import Architecture, Target
@@ -76,8 +78,9 @@ def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
     """
     rng = generator(seed, "audit set")
     test, population, source = _test_and_population(splits, rng)
-    m = min(splits.members.n, test.n, cap)
-    members, non_members = rng.permutation(splits.members.n), rng.permutation(test.n)
+    candidates = rng.permutation(_standing_once(splits.members))
+    m = min(len(candidates), test.n, cap)
+    members, non_members = candidates[:m], rng.permutation(test.n)
     population = Records.concatenate([population, test.take(np.sort(non_members[m:]))])
     if population.n < _LEAST_POPULATION:
         raise InputError(
@@ -85,15 +88,21 @@ def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
             "Add a population/ split: labelled records of the same classes that the model never saw.",
         )
     order = rng.permutation(population.n)
-    audited = [splits.members.take(np.sort(members[:m])), test.take(np.sort(non_members[:m]))]
+    audited = [splits.members.take(np.sort(members)), test.take(np.sort(non_members[:m]))]
     return AuditSet(
         records=Records.concatenate(audited),
         membership=np.arange(2 * m) < m,
-        others=splits.members.take(np.sort(members[m:])),
+        others=splits.members.take(np.setdiff1d(np.arange(splits.members.n), members)),
         calibration=population.take(np.sort(order[: population.n // 2])),
         reference=population.take(np.sort(order[population.n // 2 :])),
         population_source=source,
     )
+
+
+def _standing_once(records: Records) -> npt.NDArray[np.intp]:
+    """Positions of records without an equal: of two equal members, leaving one out of a shadow leaves the other in."""
+    counts = Counter(records.digests)
+    return np.flatnonzero([counts[digest] == 1 for digest in records.digests])
 
 
 def _test_and_population(splits: Splits, rng: np.random.Generator) -> tuple[Records, Records, str]:
@@ -318,7 +327,7 @@ def _ask(target: Target, folder: RunFolder, queries: tuple[str, ...]) -> Answers
     return Answers(*parts)
 
 
-def _published(folder: RunFolder, name: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.int64]]:
+def _published(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int64]]:
     """The inputs (memory-mapped) and labels of `audit`, `others`, `calibration` or `reference`."""
     inputs = np.load(folder.path(f"data/{name}-inputs.npy"), mmap_mode="r", allow_pickle=False)
     return inputs, np.load(folder.path(f"data/{name}-labels.npy"), allow_pickle=False)
@@ -349,9 +358,7 @@ def _train_and_observe(job: _Job) -> None:
     _write_answers(folder, job.signals, _ask(model, folder, job.queries))
 
 
-def _training_records(
-    folder: RunFolder, training_set: TrainingSet
-) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.int64]]:
+def _training_records(folder: RunFolder, training_set: TrainingSet) -> tuple[Inputs, npt.NDArray[np.int64]]:
     inputs, labels = _published(folder, "audit")
     chosen = np.flatnonzero(training_set.included)
     if not training_set.others:

@@ -36,7 +36,7 @@ def train(
     """Train a fresh network of the template's architecture and preprocessing.
 
     Args:
-        template: Gives architecture, preprocessing and device; its own weights are used only when `recipe.init` says so.
+        template: Gives architecture, preprocessing and device; its own weights are not used.
         inputs: uint8 [record, height, width, channel] or float32 [record, feature].
         labels: int64 [record].
         recipe: Optimiser, schedule, epochs, augmentation.
@@ -53,7 +53,7 @@ def train(
         if recipe.init is not None:
             module.load_state_dict(template.with_weights_from(recipe.init).module.state_dict())
         if cuda:
-            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module = module.to(memory_format=torch.channels_last)
         _fit(module, template, torch.from_numpy(np.array(inputs)), torch.from_numpy(np.array(labels)), recipe)
     return template.with_weights(module.state_dict())
 

@@ -40,7 +40,8 @@ class Doubt:
 
 def doubts_of(controls: Sequence[ControlResult], checks: Sequence[Check]) -> list[Doubt]:
     """The controls and checks that void something."""
-    return [Doubt(one.sentence, frozenset(one.voids)) for one in (*controls, *checks) if one.voids]
+    found: list[ControlResult | Check] = [*controls, *checks]
+    return [Doubt(one.sentence, frozenset(one.voids)) for one in found if one.voids]
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,15 @@ def _membership_verdict(
         return _verdict(
             own, VerdictState.LEAK_FOUND, sentence, below.reasons, inherited_from=below.inherited_from or below.access
         )
-    missing = [*against_leak, *_missing_for_leak(own), *_missing_for_nothing(own, lesser, doubts, limits)]
+    missing = [*against_leak, *_missing_for_leak(own), *_missing_for_nothing(own, lesser, doubts)]
     if missing:
         return _verdict(own, VerdictState.CANNOT_SAY, missing[0], tuple(dict.fromkeys(missing)))
     endpoints = [endpoint for one in lesser for endpoint in one.endpoints]
     sentence = nothing_sentence(own, endpoints, limits, secondary_note)
     auc_only = not any(endpoint.metric is Metric.TPR_AT_FPR for endpoint in own.endpoints)
-    reasons = ("no primary test rejects, every simultaneous upper bound is under its limit, the planted leak was found",)
+    reasons = (
+        "no primary test rejects, every simultaneous upper bound is under its limit, the planted leak was found",
+    )
     return _verdict(own, VerdictState.NOTHING_FOUND, sentence, reasons, auc_only=auc_only)
 
 
@@ -155,18 +158,20 @@ def _missing_for_leak(own: AccessFacts) -> list[str]:
         return []
     if own.matched_significant is None or own.excess_significant is None:
         return [
-            "The attack tells members from non-members, but so does a classifier that never asked the model, and too few "
-            "alike records are left to tell the two apart. Use a random split of one data set."
+            (
+                "The attack tells members from non-members, but so does a classifier that never asked the model, and "
+                "too few alike records are left to tell the two apart. Use a random split of one data set."
+            )
         ]
     return [
-        "The attack tells members from non-members, but the records differ without the model, and what is left after "
-        "taking that away is not significant. Use a random split of one data set."
+        (
+            "The attack tells members from non-members, but the records differ without the model, and what is left "
+            "after taking that away is not significant. Use a random split of one data set."
+        )
     ]
 
 
-def _missing_for_nothing(
-    own: AccessFacts, lesser: Sequence[AccessFacts], doubts: Sequence[Doubt], limits: Limits
-) -> list[str]:
+def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts: Sequence[Doubt]) -> list[str]:
     missing = [doubt.sentence for doubt in doubts if Void.NOTHING_FOUND in doubt.voids]
     if not own.endpoints:
         return [*missing, f"No primary attack ran for {own.access.value}."]
@@ -174,13 +179,13 @@ def _missing_for_nothing(
         missing.append(f"No shadow-based attack ran for {own.access.value}, so a leak could have gone unseen.")
     elif not own.planted_recovered:
         missing.append("A planted leak at the limit was not found again, so a real one could have gone unseen.")
-    for one in lesser:
-        for endpoint in one.endpoints:
-            if endpoint.upper_bound is not None and endpoint.limit is not None and endpoint.upper_bound >= endpoint.limit:
-                missing.append(
-                    f"With {one.evaluated:,} records a side {_name(endpoint)} could be as high as "
-                    f"{_number(endpoint, endpoint.upper_bound)} (limit {_number(endpoint, endpoint.limit)})."
-                )
+    missing += [
+        f"With {one.evaluated:,} records a side {_name(endpoint)} could be as high as "
+        f"{_number(endpoint, endpoint.upper_bound)} (limit {_number(endpoint, endpoint.limit)})."
+        for one in lesser
+        for endpoint in one.endpoints
+        if endpoint.upper_bound is not None and endpoint.limit is not None and endpoint.upper_bound >= endpoint.limit
+    ]
     if any(one.rejected for one in lesser):
         missing.append("A primary test rejects.")
     return missing
@@ -198,8 +203,8 @@ def leak_sentence(own: AccessFacts, limits: Limits) -> str:
         value = tpr.estimate
         right = _PRIOR * value.value / (_PRIOR * value.value + (1 - _PRIOR) * limits.fpr)
         return (
-            f"{attacker} recognises {value.value:.1%} (95 % interval {value.low:.1%} to {value.high:.1%}) of the audited "
-            f"training records while wrongly flagging {limits.fpr:.0%} of the others; guessing would reach "
+            f"{attacker} recognises {value.value:.1%} (95 % interval {value.low:.1%} to {value.high:.1%}) of the "
+            f"audited training records while wrongly flagging {limits.fpr:.0%} of the others; guessing would reach "
             f"{limits.fpr:.0%}. If 1 in 100 candidates was a member, {right:.0%} of the flags would be right."
         )
     auc = next(one for one in own.endpoints if one.metric is Metric.AUC)
@@ -216,8 +221,8 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
         bound = max(one.upper_bound or 0.0 for one in tpr)
         planted = f"A planted leak of {limits.tpr:.0%} was found again."
         first = (
-            f"The primary attacks recognise at most {bound:.1%} (simultaneous 95 % bound, {own.evaluated:,} records a side) "
-            f"of the audited training records at {limits.fpr:.0%} false flags; guessing reaches {limits.fpr:.0%}."
+            f"The primary attacks recognise at most {bound:.1%} (simultaneous 95 % bound, {own.evaluated:,} records a "
+            f"side) of the audited training records at {limits.fpr:.0%} false flags; guessing reaches {limits.fpr:.0%}."
         )
     else:
         bound = max(one.upper_bound or 0.0 for one in endpoints)
@@ -243,8 +248,10 @@ def _inversion_verdict(own: InversionFacts, below: Verdict | None) -> Verdict:
     if own.attacks and own.classes >= _LEAST_CLASSES and own.record_lower_bounds and min(own.record_lower_bounds) > 0:
         state = VerdictState.LEAK_FOUND
         reasons: tuple[str, ...] = (
-            f"{own.attack_titles}: reconstructions lie nearer to training records than to other records of the same "
-            "class, by more than every control's.",
+            (
+                f"{own.attack_titles}: reconstructions lie nearer to training records than to other records of the "
+                "same class, by more than every control's."
+            ),
         )
     elif below is not None:
         state, reasons, inherited = VerdictState.LEAK_FOUND, below.reasons, below.inherited_from or below.access
@@ -265,9 +272,7 @@ def _missing_for_inversion(own: InversionFacts) -> list[str]:
         return [f"No inversion attack ran for {own.access.value}."]
     missing = []
     if own.classes < _LEAST_CLASSES:
-        missing.append(
-            f"{own.classes} classes are too few: an interval over classes needs at least {_LEAST_CLASSES}."
-        )
+        missing.append(f"{own.classes} classes are too few: an interval over classes needs at least {_LEAST_CLASSES}.")
     elif not own.record_lower_bounds or min(own.record_lower_bounds) <= 0:
         missing.append("The reconstructions show no more of training records than the controls do.")
     if not own.class_excess_measured:

@@ -143,6 +143,13 @@ def test_a_size_beyond_the_limit_is_refused_by_its_header(tmp_path):
         read_npz(write_raw(tmp_path, images=bomb, labels=stored(LABELS)))
 
 
+def test_nothing_is_read_before_all_headers_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("an array was read"))
+    gigabytes = header((2**30, 2, 2)) + b"\0" * 100
+    with pytest.raises(InputError, match="damaged"):
+        read_npz(write_raw(tmp_path, images=gigabytes, labels=header((2**30,), "<i8")))
+
+
 def test_the_limit_is_in_decoded_bytes(tmp_path, monkeypatch):
     path = write(tmp_path, images=np.zeros((100, 10, 10), dtype=np.uint8), labels=np.zeros(100, dtype=int))
     monkeypatch.setattr(npz_file, "MAX_ROLE_BYTES", 10_000)

@@ -29,6 +29,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _RUN_BY_NAME = ".py:"  # what marks `path/to/module.py:factory`
 _PROBE_CLASSES = 2
+_OTHER_NETWORK = "Name the architecture that it was made with: --arch, or config.json with model_args."
 _OTHER_DATA = "Correct num_classes in config.json, or use the data of this model."
 
 
@@ -309,14 +310,11 @@ def filled(architecture: Architecture, tensors: Mapping[str, Tensor], origin: st
     return module.eval().requires_grad_(requires_grad=False)
 
 
-def refuse_misfit(module: nn.Module, shapes: Shapes, origin: str, label: str) -> None:
+def refuse_misfit(module: nn.Module, shapes: Shapes, origin: str, label: str, remedy: str = _OTHER_NETWORK) -> None:
     """Raise an `InputError` unless the tensors in a file are those of a module."""
     problem = misfit(module, shapes)
     if problem:
-        raise InputError(
-            f"{origin} does not fit {label}: {problem}.",
-            "Name the architecture that it was made with: --arch, or config.json with model_args.",
-        )
+        raise InputError(f"{origin} does not fit {label}: {problem}.", remedy)
 
 
 def misfit(module: nn.Module, shapes: Shapes) -> str:

@@ -94,7 +94,7 @@ def _filled(file: Path, sidecar: _Sidecar) -> OutputWrapper:
     build = _BUILDERS[sidecar.kind]
     try:
         with torch.device("meta"):
-            refuse_misfit(build(sidecar.settings), tensors.shapes, str(tensors_file), sidecar.kind)
+            refuse_misfit(build(sidecar.settings), tensors.shapes, str(tensors_file), sidecar.kind, _REMEDY)
         with torch.random.fork_rng(devices=[]):
             wrapper = build(sidecar.settings)
     except ValidationError as error:

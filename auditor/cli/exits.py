@@ -53,7 +53,7 @@ def _explain(error: Exception | KeyboardInterrupt, terminal: Terminal) -> int:
         case click.exceptions.Exit():
             return error.exit_code
         case KeyboardInterrupt() | click.Abort():
-            terminal.error("Interrupted. With the same --run-dir the work goes on where it stopped.")
+            terminal.error("Interrupted. The same command, run again, goes on where it stopped.")
             return Exit.INTERRUPTED
         case click.ClickException():
             terminal.say(_told_by_click(error))

@@ -1,4 +1,4 @@
-"""Null controls: what does the split alone give, and does the instrument read zero when there is nothing? (DESIGN 7.4)"""
+"""Null controls (DESIGN 7.4): what the split alone gives, and that the instrument reads zero when there is nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from auditor.compute import generator
 from auditor.findings import ControlResult, Measurement, Role, Void
-from auditor.membership import Attack, Evidence, Jury, Scored, plain_curve, endpoint_p_values
+from auditor.membership import Attack, Evidence, Jury, Scored, endpoint_p_values, plain_curve
 from auditor.shadows import Answers, inclusion_pairs
 from auditor.signals import Signals
 from auditor.stats.auc import auc, auc_difference

@@ -90,9 +90,7 @@ def run_controls(
     shadow_based = [one.attack for one in primaries if one.attack.least_shadows]
     tests = max(len(primary_p_values(scored)), 1)
     blind = blind_control(features, jury, seed, limits)
-    excesses = tuple(
-        owner_label_excess(one.attack, evidence, nulls, halves, jury, limits, seed) for one in primaries
-    )
+    excesses = tuple(owner_label_excess(one.attack, evidence, nulls, halves, jury, limits, seed) for one in primaries)
     instrument = instrument_null(scored, jury, limits, seed)
     planted = planted_control(shadow_based, evidence, jury, limits, tests=tests, seed=seed)
     owner = owner_label_result(excesses, jury)
@@ -105,6 +103,6 @@ def secondary_note(choice: SecondaryChoice | None, title: str) -> str:
         return ""
     value = choice.reported_value
     return (
-        f"The best of {choice.chosen_from} secondary attacks ({title}), chosen on one half, reached AUC {value.value:.3f} "
-        f"({value.low:.3f} to {value.high:.3f}) on the other."
+        f"The best of {choice.chosen_from} secondary attacks ({title}), chosen on one half, reached AUC "
+        f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f}) on the other."
     )

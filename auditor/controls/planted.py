@@ -1,4 +1,4 @@
-"""Planted control: is a leak of the size of the limit found again? (DESIGN 7.5)
+"""Planted control (DESIGN 7.5): a leak of the size of the limit has to be found again.
 
 For every audit record the first pair of shadows has one model without it and one with it. The answers without it
 stand in the target's place (the pair leaves the pool) and pseudo-members are drawn at random: nothing leaks. Then a
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from auditor.compute import generator
 from auditor.controls.nulls import two_class_signals
 from auditor.findings import ControlResult, DosePoint, Measurement, RocCurve, Void
-from auditor.membership import Attack, Evidence, Jury, plain_curve, endpoint_p_values
+from auditor.membership import Attack, Evidence, Jury, endpoint_p_values, plain_curve
 from auditor.shadows import Answers
 from auditor.signals import Signals
 from auditor.stats.intervals import proportion

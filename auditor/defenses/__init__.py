@@ -28,8 +28,8 @@ DEFENSES = (
             id="purifier",
             title="Purifier (2020, basic)",
             paper=Paper(
-                citation="Yang, Z., Shao, B., Xuan, B., Chang, E.-C., Zhang, F.: Defending Model Inversion and Membership "
-                "Inference Attacks via Prediction Purification, 2020",
+                citation="Yang, Shao, Xuan, Chang, Zhang: Defending Model Inversion and Membership Inference Attacks "
+                "via Prediction Purification, 2020",
                 url="https://arxiv.org/abs/2005.03915",
             ),
             fidelity=Fidelity.THIRD_PARTY,

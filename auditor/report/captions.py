@@ -7,8 +7,6 @@ from auditor.findings import (
     ClassExposure,
     Completed,
     ControlResult,
-    DefenseEffect,
-    DefenseResult,
     Histogram,
     InversionResult,
     Measurement,
@@ -72,7 +70,7 @@ def alt_roc(report: AuditReport) -> str:
 def alt_attacks(report: AuditReport) -> str:
     """The chart of all attacks in one sentence."""
     ran = [result for result in report.membership if isinstance(result.outcome, Completed)]
-    shown = pick.best_endpoint(ran)
+    shown = pick.best_endpoint(ran, report.plan.tpr_fpr)
     best = f" Highest: {shown_in_words(shown)}." if shown else ""
     return f"Dots with intervals for {count(len(ran))} membership attacks, grouped by access.{best}"
 
@@ -119,12 +117,11 @@ def alt_doses(control: ControlResult) -> str:
     return f"How often a planted leak was found, by size: {'; '.join(told)}."
 
 
-def alt_defenses(rows: tuple[tuple[DefenseResult, DefenseEffect], ...]) -> str:
+def alt_defenses(judged: tuple[pick.Judged, ...]) -> str:
     """The utility-leakage plot in one sentence."""
     told = [
-        f"{short(defense.card.title)} {phrase(effect.adaptive, metric_unit(effect.metric))} instead of "
-        f"{phrase(effect.undefended, metric_unit(effect.metric))}"
-        for defense, effect in rows
-        if effect.adaptive
+        f"{short(each.defense.card.title)} {phrase(each.left, metric_unit(each.effect.metric))} instead of "
+        f"{phrase(each.effect.undefended, metric_unit(each.effect.metric))}"
+        for each in judged
     ]
-    return f"Leakage against utility per defense, adaptive attacker: {'; '.join(told)}."
+    return f"Leakage against utility per defense, attacker who knows of it: {'; '.join(told)}."

@@ -28,7 +28,16 @@ from auditor.report.view import Picture, Row, Table, picture
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
-__all__ = ["checks", "controls", "defense_table", "defenses", "doses", "inversion", "inversion_table"]
+__all__ = [
+    "checks",
+    "controls",
+    "defense_effects",
+    "defense_table",
+    "defenses",
+    "doses",
+    "inversion",
+    "inversion_table",
+]
 
 # --- inversion -------------------------------------------------------------------------------------------------------
 
@@ -99,53 +108,45 @@ def _measurement(measurement: Measurement) -> str:
 # --- defenses --------------------------------------------------------------------------------------------------------
 
 
-def _shown_effects(report: AuditReport) -> list[tuple[DefenseResult, DefenseEffect]]:
+def _judged(report: AuditReport) -> list[pick.Judged]:
     """Completed defenses, each with the effect by which it is judged."""
     shown = pick.headline(report)
     if shown is None:
         return []
-    metric, release = shown.endpoint.metric, report.plan.release
-    return [
-        (defense, effect)
+    release = report.plan.release
+    found = (
+        pick.judged(defense, shown.endpoint, pick.judged_at(defense, release))
         for defense in report.defenses
         if defense.status == "completed"
-        for effect in [pick.defense_effect(defense, metric, pick.judged_at(defense, release))]
-        if effect is not None
-    ]
+    )
+    return [each for each in found if each is not None]
 
 
 def defenses(report: AuditReport) -> Picture | None:
     """Utility against leakage."""
-    rows = _shown_effects(report)
-    found = [
-        (move, cost)
-        for defense, effect in rows
-        for cost in [pick.utility(defense)]
-        if cost is not None
-        for move in [_move(defense, effect, cost.measurement.estimate)]
-        if move is not None
-    ]
+    found = [(each, cost) for each in _judged(report) for cost in [pick.utility(each.defense)] if cost is not None]
     if not found:
         return None
-    metric, fpr, cost = rows[0][1].metric, rows[0][1].fpr, found[0][1]
-    axis = f"{clean(cost.measurement.name).capitalize()}" + (", percentage points" if cost.change else "")
-    percent = metric is Metric.TPR_AT_FPR
+    (first, cost), judged = found[0], tuple(each for each, _ in found)
     svg = figures.moves(
-        [move for move, _ in found], metric_name(metric, fpr), axis, percent=percent, change=cost.change
+        [_move(each, cost.measurement.estimate) for each, cost in found],
+        metric_name(first.effect.metric, first.effect.fpr),
+        f"{clean(cost.measurement.name).capitalize()}" + (", percentage points" if cost.change else ""),
+        percent=first.effect.metric is Metric.TPR_AT_FPR,
+        change=cost.change,
     )
-    return picture(svg, captions.DEFENSES, captions.alt_defenses(tuple(rows)), _effect_table(report))
+    return picture(svg, captions.DEFENSES, captions.alt_defenses(judged), defense_effects(report))
 
 
-def _move(defense: DefenseResult, effect: DefenseEffect, utility: Estimate) -> figures.Move | None:
-    if effect.adaptive is None:
-        return None
-    output = defense.card.acts_on == "output"
-    return figures.Move(defense.card.title, utility, effect.adaptive, effect.static, effect.undefended, output)
+def _move(each: pick.Judged, utility: Estimate) -> figures.Move:
+    card, effect = each.defense.card, each.effect
+    return figures.Move(card.title, utility, each.left, effect.static, effect.undefended, card.acts_on == "output")
 
 
-def _effect_table(report: AuditReport) -> Table:
+def defense_effects(report: AuditReport) -> Table:
+    """Every attack before and after each defense."""
     rows = tuple(_effect_row(defense, effect) for defense in report.defenses for effect in defense.effects)
-    head = ("Defense, attack", "Undefended", "As the paper attacks", "Adaptive", "Change, points", "n")
+    head = ("Defense, attack", "Undefended", "As the paper attacks", "Adaptive", "Change (points, or AUC)", "n")
     return Table(
         "Every attack before and after each defense, on the same records", head, rows, frozenset({1, 2, 3, 4, 5})
     )
@@ -172,7 +173,7 @@ def _maybe(estimate: Estimate | None, unit: str) -> str:
 
 def defense_table(report: AuditReport) -> Table:
     """What each defense leaves to whom, and what it costs."""
-    judged = {id(defense): effect for defense, effect in _shown_effects(report)}
+    judged = {id(each.defense): each for each in _judged(report)}
     rows = tuple(_defense_row(defense, judged.get(id(defense))) for defense in report.defenses)
     head = ("Defense", "As the paper attacks", "Adaptive", "If weights are released", "Cost", "Seeds")
     shown = pick.headline(report)
@@ -180,20 +181,20 @@ def defense_table(report: AuditReport) -> Table:
     return Table(f"What each defense leaves ({name}) and what it costs", head, rows, frozenset({1, 2, 5}))
 
 
-def _defense_row(defense: DefenseResult, effect: DefenseEffect | None) -> Row:
+def _defense_row(defense: DefenseResult, judged: pick.Judged | None) -> Row:
     title = short(defense.card.title)
-    if defense.status != "completed" or effect is None:
+    if defense.status != "completed" or judged is None:
         reason = clean(defense.reason) or "no endpoint to compare"
         return Row((title, f"{defense.status}: {reason}"), "fail" if defense.status == "failed" else "skipped")
-    unit = metric_unit(effect.metric)
-    released = pick.defense_effect(defense, effect.metric, Access.WEIGHTS)
-    file_out = released.adaptive if released else None
+    unit = metric_unit(judged.effect.metric)
+    file_out = pick.judged(defense, judged.effect, Access.WEIGHTS)
+    held = cell(file_out.left, unit) if file_out else "–"
     return Row(
         (
             title,
-            _maybe(effect.static, unit),
-            _maybe(effect.adaptive, unit),
-            f"void: {clean(defense.void_when_weights)}" if defense.void_when_weights else _maybe(file_out, unit),
+            _maybe(judged.effect.static, unit),
+            cell(judged.left, unit),
+            f"void: {clean(defense.void_when_weights)}" if defense.void_when_weights else held,
             _measured(defense.costs),
             count(defense.seeds),
         )

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from auditor.findings import DosePoint, Histogram, RocCurve
-from auditor.report.text import level, short
+from auditor.report.text import clean, level
 from auditor.stats.estimate import Estimate
 
 __all__ = ["Curve", "Dash", "Dot", "Line", "Move", "doses", "dots", "histograms", "moves", "roc"]
@@ -116,6 +116,11 @@ class Move:
     output: bool
 
 
+def _label(text: str, limit: int = 36) -> str:
+    """A name, cut to what leaves room for the plot."""
+    return clean(text, limit)
+
+
 def _svg(height: float, draw: Callable[[Figure], None]) -> str:
     """Draw on a figure of the page's width and return it as SVG, measured in the wide font that matplotlib brings."""
     with rc_context(_STYLE), warnings.catch_warnings():
@@ -165,7 +170,7 @@ def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
         linewidth=curve.line.width,
         linestyle=curve.line.dash,
         drawstyle="steps-post",
-        label=short(curve.label),
+        label=_label(curve.label),
     )
 
 
@@ -182,7 +187,7 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel]) -> str:
         for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             _draw_panel(ax, panel, [(row.estimates[column], row.filled) for row in rows], places)
         axes[0].set_ylim(height - 0.4, -0.6)
-        axes[0].set_yticks([*places, *headings], [*(short(row.label) for row in rows), *headings.values()])
+        axes[0].set_yticks([*places, *headings], [*(_label(row.label) for row in rows), *headings.values()])
         for tick, place in zip(axes[0].get_yticklabels(), [*places, *headings], strict=True):
             tick.set_fontweight("bold" if place in headings else "normal")
 
@@ -251,7 +256,7 @@ def _draw_histogram(axes: Axes, histogram: Histogram) -> None:
     members, others = np.asarray(histogram.members, float), np.asarray(histogram.non_members, float)
     axes.stairs(members / max(members.sum(), 1), histogram.edges, fill=True, color=BLUE, alpha=0.45, label="members")
     axes.stairs(others / max(others.sum(), 1), histogram.edges, color=BLACK, linewidth=1.3, label="non-members")
-    axes.set_xlabel(short(histogram.signal))
+    axes.set_xlabel(_label(histogram.signal))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
 
@@ -291,7 +296,7 @@ def moves(found: Sequence[Move], leakage: str, utility: str, *, percent: bool, c
         axes = figure.subplots()
         for move, shape in zip(found, _SHAPES * len(found), strict=False):
             _draw_move(axes, move, shape)
-        axes.set(xlabel=utility, ylabel=leakage)
+        axes.set(xlabel=_label(utility, 60), ylabel=leakage)
         axes.set_ylim(bottom=0 if percent else None)
         axes.grid(visible=True)
         if change:
@@ -314,7 +319,7 @@ def _draw_move(axes: Axes, move: Move, shape: str) -> None:
         arrow = {"arrowstyle": "->", "color": GREY, "shrinkA": 4, "shrinkB": 4}
         axes.annotate("", (x.value, y.value), (x.value, move.static.value), arrowprops=arrow)
         axes.plot(x.value, move.static.value, shape, color=BLUE, markerfacecolor="white", markersize=6)
-    axes.plot(x.value, y.value, shape, color=BLUE, markersize=6.5, linestyle="none", label=short(move.label))
+    axes.plot(x.value, y.value, shape, color=BLUE, markersize=6.5, linestyle="none", label=_label(move.label, 24))
 
 
 def _draw_key(axes: Axes, found: Sequence[Move]) -> None:

@@ -86,5 +86,5 @@ def _controls(report: AuditReport) -> list[str]:
 
 
 def _not_run(report: AuditReport) -> list[str]:
-    names = [f"{card.title} ({reason})" for card, reason in pick.not_run(report)]
+    names = [f"{card.title} ({clean(reason).rstrip('.')})" for card, reason in pick.not_run(report)]
     return [_escape(f"Not run: {'; '.join(names)}.")] if names else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import cycle
 
 from auditor.findings import (
@@ -103,34 +104,45 @@ def _tpr_at(roc: RocCurve, fpr: float) -> float:
     return max((tpr for x, tpr in zip(roc.fpr, roc.tpr, strict=True) if x <= fpr), default=0.0)
 
 
-def _all_attacks(report: AuditReport) -> Picture | None:
-    ran = [
-        result
-        for access in pick.RELEASES
-        for result in sorted(report.membership, key=_strength, reverse=True)
-        if result.card.access is access and isinstance(result.outcome, Completed)
+@dataclass(frozen=True)
+class _Line:
+    """One attack of the chart and the table, with its TPR at the judged FPR and its AUC."""
+
+    result: AttackResult
+    ends: tuple[Endpoint | None, Endpoint | None]
+
+    @property
+    def order(self) -> tuple[int, tuple[float, ...]]:
+        """Most access first, then the strongest."""
+        return -self.result.card.access.rank, tuple(-end.estimate.value if end else 0.0 for end in self.ends)
+
+
+def _lines(report: AuditReport) -> list[_Line]:
+    fpr = report.plan.tpr_fpr
+    found = [
+        _Line(r, (pick.endpoint(r.outcome, Metric.TPR_AT_FPR, fpr), pick.endpoint(r.outcome, Metric.AUC, fpr)))
+        for r in report.membership
     ]
-    if not ran:
+    return sorted(found, key=lambda line: line.order)
+
+
+def _all_attacks(report: AuditReport) -> Picture | None:
+    lines = [line for line in _lines(report) if any(line.ends)]
+    columns = [column for column in (0, 1) if any(line.ends[column] for line in lines)]
+    if not columns:
         return None
-    metrics = [m for m in (Metric.TPR_AT_FPR, Metric.AUC) if any(pick.endpoint(r.outcome, m) for r in ran)]
-    rows = [_dot(result, metrics) for result in ran]
-    panels = [_panel(report, metric) for metric in metrics]
+    rows = [_dot(line, columns) for line in lines]
+    panels = [_panel(report, (Metric.TPR_AT_FPR, Metric.AUC)[column]) for column in columns]
     return picture(figures.dots(rows, panels), captions.ATTACKS, captions.alt_attacks(report), _attack_table(report))
 
 
-def _strength(result: AttackResult) -> tuple[float, float]:
-    ends = (pick.endpoint(result.outcome, metric) for metric in (Metric.TPR_AT_FPR, Metric.AUC))
-    tpr, auc = (end.estimate.value if end else 0.0 for end in ends)
-    return tpr, auc
-
-
-def _dot(result: AttackResult, metrics: list[Metric]) -> figures.Dot:
-    ends = [pick.endpoint(result.outcome, metric) for metric in metrics]
+def _dot(line: _Line, columns: list[int]) -> figures.Dot:
+    ends = [line.ends[column] for column in columns]
     return figures.Dot(
-        label=result.card.title,
+        label=line.result.card.title,
         estimates=tuple(end.estimate if end else None for end in ends),
-        filled=result.role is Role.PRIMARY,
-        group=str(result.card.access),
+        filled=line.result.role is Role.PRIMARY,
+        group=str(line.result.card.access),
     )
 
 
@@ -142,22 +154,23 @@ def _panel(report: AuditReport, metric: Metric) -> figures.Panel:
 
 
 def _attack_table(report: AuditReport) -> Table:
-    order = sorted(report.membership, key=_strength, reverse=True)
-    rows = tuple(_attack_row(result) for access in pick.RELEASES for result in order if result.card.access is access)
     head = ("Attack", "Access", "Role", metric_name(Metric.TPR_AT_FPR, report.plan.tpr_fpr), "AUC", "n")
-    return Table("All membership attacks, with intervals", head, rows, frozenset({3, 4, 5}))
+    rows = tuple(_attack_row(line) for line in _lines(report))
+    return Table(
+        "All membership attacks, with intervals; * n is too small for a headline", head, rows, frozenset({3, 4, 5})
+    )
 
 
-def _attack_row(result: AttackResult) -> Row:
-    name = (short(result.card.title), str(result.card.access), str(result.role))
-    match result.outcome:
+def _attack_row(line: _Line) -> Row:
+    card, outcome = line.result.card, line.result.outcome
+    name = (short(card.title), str(card.access), str(line.result.role))
+    match outcome:
         case Skipped(reason=reason):
             return Row((*name, f"not run: {clean(reason)}"), "skipped")
         case Failed(error=error):
             return Row((*name, f"failed: {clean(error)}"), "fail")
-    ends = [pick.endpoint(result.outcome, metric) for metric in (Metric.TPR_AT_FPR, Metric.AUC)]
-    first = next(end for end in ends if end)
-    return Row((*name, *(_cell(end) for end in ends), sides(first.estimate.n)))
+    n = next((sides(end.estimate.n) for end in line.ends if end), "–")
+    return Row((*name, *(_cell(end) for end in line.ends), n))
 
 
 def _cell(end: Endpoint | None) -> str:
@@ -190,7 +203,8 @@ def _bound_row(result: AttackResult, end: Endpoint) -> Row:
     return Row((label, cell(end.estimate, unit), bound, limit, adjusted, decision))
 
 
-def _histograms(found: tuple[Histogram, ...]) -> list[Picture]:
+def _histograms(histograms: tuple[Histogram, ...]) -> list[Picture]:
+    found = tuple(histogram for histogram in histograms if histogram.members)
     if not found:
         return []
     rows = tuple(

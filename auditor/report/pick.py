@@ -23,10 +23,12 @@ from auditor.findings import (
     Verdict,
     VerdictState,
 )
+from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
 __all__ = [
     "RELEASES",
+    "Judged",
     "Shown",
     "Utility",
     "best_defenses",
@@ -34,10 +36,12 @@ __all__ = [
     "best_inversion",
     "control",
     "control_value",
-    "defense_effect",
     "endpoint",
+    "failed_controls",
     "headline",
+    "judged",
     "judged_at",
+    "largest_bounds",
     "lesser_releases",
     "not_run",
     "primary_at",
@@ -56,6 +60,15 @@ class Shown:
 
     attack: AttackResult
     endpoint: Endpoint
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A defense with the effect by which it is judged; `left` is what the adaptive attacker still reaches."""
+
+    defense: DefenseResult
+    effect: DefenseEffect
+    left: Estimate
 
 
 @dataclass(frozen=True)
@@ -93,29 +106,44 @@ def released_verdict(report: AuditReport) -> Verdict | None:
 # --- membership ------------------------------------------------------------------------------------------------------
 
 
-def endpoint(outcome: Outcome, metric: Metric) -> Endpoint | None:
-    """The endpoint of an attack for a metric, if the attack ran and has it."""
-    endpoints = outcome.endpoints if isinstance(outcome, Completed) else ()
-    return next((found for found in endpoints if found.metric is metric), None)
+def endpoint(outcome: Outcome, metric: Metric, fpr: float) -> Endpoint | None:
+    """The endpoint of an attack for a metric (for TPR: at this FPR), if the attack ran and has it."""
+    return next((found for found in _endpoints(outcome) if _is(found, metric, fpr)), None)
 
 
-def best_endpoint(results: Iterable[AttackResult]) -> Shown | None:
-    """The largest number on the strictest metric: TPR at a low FPR where n allows it, else AUC."""
-    shown = [Shown(result, found) for result in results for found in _endpoints(result.outcome) if not found.appendix]
-    return max(
-        shown, key=lambda each: (each.endpoint.metric is Metric.TPR_AT_FPR, each.endpoint.estimate.value), default=None
-    )
+def best_endpoint(results: Iterable[AttackResult], fpr: float) -> Shown | None:
+    """The largest number on the strictest metric: TPR at this FPR where n allows it, else AUC."""
+    every = tuple(results)
+    for metric in (Metric.TPR_AT_FPR, Metric.AUC):
+        shown = [Shown(r, found) for r in every if (found := endpoint(r.outcome, metric, fpr)) and not found.appendix]
+        if shown:
+            return max(shown, key=lambda each: each.endpoint.estimate.value)
+    return None
 
 
 def headline(report: AuditReport) -> Shown | None:
     """The membership number that carries the report: the best primary attack under the declared release."""
     possible = [result for result in report.membership if report.plan.release.includes(result.card.access)]
-    return best_endpoint(r for r in possible if r.role is Role.PRIMARY) or best_endpoint(possible)
+    fpr = report.plan.tpr_fpr
+    return best_endpoint((r for r in possible if r.role is Role.PRIMARY), fpr) or best_endpoint(possible, fpr)
 
 
 def primary_at(report: AuditReport, access: Access) -> Shown | None:
     """The best primary attack that needs no more than `access`."""
-    return best_endpoint(r for r in report.membership if r.role is Role.PRIMARY and access.includes(r.card.access))
+    possible = (r for r in report.membership if r.role is Role.PRIMARY and access.includes(r.card.access))
+    return best_endpoint(possible, report.plan.tpr_fpr)
+
+
+def largest_bounds(report: AuditReport) -> dict[tuple[Metric, float | None], float]:
+    """The largest simultaneous upper bound per endpoint, over the primary attacks that the declared release allows."""
+    largest: dict[tuple[Metric, float | None], float] = {}
+    for result in report.membership:
+        if result.role is Role.PRIMARY and report.plan.release.includes(result.card.access):
+            for found in _endpoints(result.outcome):
+                if found.upper_bound is not None and not found.appendix:
+                    end = (found.metric, found.fpr)
+                    largest[end] = max(found.upper_bound, largest.get(end, 0.0))
+    return largest
 
 
 def lesser_releases(report: AuditReport) -> tuple[Access, ...]:
@@ -125,6 +153,11 @@ def lesser_releases(report: AuditReport) -> tuple[Access, ...]:
         for access in RELEASES
         if access.rank < report.plan.release.rank and state_at(report, access) is VerdictState.NOTHING_FOUND
     )
+
+
+def _is(found: Endpoint | DefenseEffect, metric: Metric, fpr: float | None) -> bool:
+    """Whether two things are measured on the same scale."""
+    return found.metric is metric and (metric is Metric.AUC or found.fpr == fpr)
 
 
 def _endpoints(outcome: Outcome) -> tuple[Endpoint, ...]:
@@ -152,6 +185,11 @@ def control(report: AuditReport, word: str) -> ControlResult | None:
     return next((found for found in report.controls if word in found.id), None)
 
 
+def failed_controls(report: AuditReport) -> tuple[ControlResult, ...]:
+    """Controls that did not pass and take something away."""
+    return tuple(found for found in report.controls if found.status == "fail")
+
+
 def control_value(report: AuditReport, metric: Metric) -> tuple[ControlResult, Measurement] | None:
     """The number of the owner-label null that belongs beside a number of this metric."""
     found = control(report, "null")
@@ -172,30 +210,30 @@ def judged_at(defense: DefenseResult, release: Access) -> Access:
     return max(defense.card.counts_for, key=lambda access: access.rank, default=release)
 
 
-def defense_effect(defense: DefenseResult, metric: Metric, access: Access) -> DefenseEffect | None:
-    """The effect on the attack that is left strongest: what the defense is worth against who knows of it."""
-    effects = [
-        (effect.adaptive.value, place, effect)
-        for place, effect in enumerate(defense.effects)
-        if effect.adaptive is not None and effect.metric is metric and access.includes(effect.access)
+def judged(defense: DefenseResult, scale: Endpoint | DefenseEffect, access: Access) -> Judged | None:
+    """A defense by the attack that it leaves strongest, on the scale of `scale`: its worth against who knows of it."""
+    found = [
+        Judged(defense, effect, effect.adaptive)
+        for effect in defense.effects
+        if effect.adaptive is not None and _is(effect, scale.metric, scale.fpr) and access.includes(effect.access)
     ]
-    return max(effects)[2] if effects else None
+    return max(found, key=lambda each: each.left.value, default=None)
 
 
-def best_defenses(report: AuditReport) -> tuple[tuple[DefenseResult, DefenseEffect], ...]:
+def best_defenses(report: AuditReport) -> tuple[Judged, ...]:
     """Defenses that count under the declared release and whose measured change is below zero, least leakage first."""
     shown = headline(report)
     if shown is None:
         return ()
     release = report.plan.release
     found = [
-        (effect.adaptive.value, place, defense, effect)
-        for place, defense in enumerate(report.defenses)
+        each
+        for defense in report.defenses
         if defense.status == "completed" and release in defense.card.counts_for
-        for effect in [defense_effect(defense, shown.endpoint.metric, release)]
-        if effect is not None and effect.adaptive and effect.change is not None and effect.change.high < 0
+        for each in [judged(defense, shown.endpoint, release)]
+        if each is not None and each.effect.change is not None and each.effect.change.high < 0
     ]
-    return tuple((defense, effect) for _, _, defense, effect in sorted(found))
+    return tuple(sorted(found, key=lambda each: each.left.value))
 
 
 def utility(defense: DefenseResult) -> Utility | None:

@@ -102,6 +102,7 @@ class Page:
     inversion: Picture | None
     inversion_table: Table
     defenses: Picture | None
+    defense_effects: Table
     defense_table: Table
     controls: Table
     doses: Picture | None

@@ -13,11 +13,10 @@ from auditor.findings import (
     AuditReport,
     CheckLevel,
     Completed,
-    DefenseEffect,
+    ControlResult,
     DefenseResult,
     Measurement,
     Metric,
-    Role,
     Severity,
     Verdict,
     VerdictState,
@@ -40,6 +39,7 @@ from auditor.report.text import (
     unit_of,
     value,
 )
+from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
 __all__ = [
@@ -147,13 +147,12 @@ def _membership_number(report: AuditReport) -> Number:
     if shown is None:
         return Number("Membership", "not measured", "", "", "No membership attack ran under this release.")
     found, unit = shown.endpoint, metric_unit(shown.endpoint.metric)
-    beside = [f"Guessing: {_chance(found.metric, found.fpr)}."]
     null = pick.control_value(report, found.metric)
-    if null is not None:
-        control, measured = null
-        beside.insert(0, f"{clean(control.title)}: {phrase(measured.estimate, unit_of(measured))}.")
+    beside = [f"{clean(null[0].title)}: {_measured(null[1])}."] if null else []
+    beside += [_failed(control) for control in pick.failed_controls(report)]
+    beside.append(f"Guessing: {_chance(found.metric, found.fpr)}.")
     return Number(
-        title=f"Membership: {short(shown.attack.card.title)}, {metric_name(found.metric, found.fpr)}",
+        title=f"Membership: {_scale(found.metric, found.fpr)}, by {short(shown.attack.card.title)}",
         value=value(found.estimate, unit),
         interval=f"{interval_name(found.estimate)} {interval(found.estimate, unit)}",
         n=counts(found.estimate.n),
@@ -181,14 +180,13 @@ def _defense_number(report: AuditReport) -> Number:
     found = pick.best_defenses(report)
     if not found:
         return Number("Best defense", "none", "", "", _no_defense(report))
-    defense, effect = found[0]
-    assert effect.adaptive is not None  # noqa: S101 - `best_defenses` returns no other
+    best, effect = found[0], found[0].effect
     unit = metric_unit(effect.metric)
     return Number(
-        title=f"Best defense: {short(defense.card.title)}, {metric_name(effect.metric, effect.fpr)}, adaptive attacker",
-        value=value(effect.adaptive, unit),
-        interval=f"{interval_name(effect.adaptive)} {interval(effect.adaptive, unit)}",
-        n=counts(effect.adaptive.n),
+        title=f"Best defense: {short(best.defense.card.title)}, {_scale(effect.metric, effect.fpr)} by who knows of it",
+        value=value(best.left, unit),
+        interval=f"{interval_name(best.left)} {interval(best.left, unit)}",
+        n=counts(best.left.n),
         beside=f"Undefended, same attack and records: {phrase(effect.undefended, unit)}.",
     )
 
@@ -197,7 +195,29 @@ def _no_defense(report: AuditReport) -> str:
     ran = [defense for defense in report.defenses if defense.status == "completed"]
     if not ran:
         return "No defense was measured."
-    return f"None of the {len(ran)} defenses measured lowers the leak under release of {report.plan.release}."
+    return f"None of the {len(ran)} defenses measured lowers what attacks find under release of {report.plan.release}."
+
+
+def _failed(control: ControlResult) -> str:
+    """A failed control with its number: it belongs beside the number that it puts in doubt."""
+    measured = f": {control.measurements[0].name} {_measured(control.measurements[0])}" if control.measurements else ""
+    return f"{clean(control.title)} failed{clean(measured)}."
+
+
+def _measured(measurement: Measurement) -> str:
+    return phrase(measurement.estimate, unit_of(measurement))
+
+
+def _scale(metric: Metric, fpr: float | None) -> str:
+    """An endpoint for a reader who has not met its name."""
+    return "AUC" if metric is Metric.AUC else f"members recognised at {level(fpr or 0.0)} false flags"
+
+
+def _reached(estimate: Estimate, metric: Metric, fpr: float | None) -> str:
+    """What an attack reached, as it stands in a sentence."""
+    if metric is Metric.AUC:
+        return f"AUC {phrase(estimate)}"
+    return f"{phrase(estimate, 'share')} of members at {level(fpr or 0.0)} false flags"
 
 
 def _chance(metric: Metric, fpr: float | None) -> str:
@@ -209,9 +229,7 @@ def _chance(metric: Metric, fpr: float | None) -> str:
 
 def actions(report: AuditReport) -> tuple[Action, ...]:
     """At most three things to do, each with its measured effect."""
-    verdict = pick.released_verdict(report)
-    state = verdict.state if verdict else VerdictState.CANNOT_SAY
-    match state:
+    match pick.state_at(report, report.plan.release):
         case VerdictState.LEAK_FOUND:
             found = _lower_the_leak(report)
         case VerdictState.NOTHING_FOUND:
@@ -222,51 +240,42 @@ def actions(report: AuditReport) -> tuple[Action, ...]:
 
 
 def _lower_the_leak(report: AuditReport) -> list[Action]:
-    found = [_take_defense(defense, effect) for defense, effect in pick.best_defenses(report)[:2]]
+    verdict = pick.released_verdict(report)
+    by_membership = verdict is not None and verdict.state is VerdictState.LEAK_FOUND
+    found = [_take_defense(best) for best in pick.best_defenses(report)[:2]] if by_membership else []
     found += [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
     return found or [
         Action("Do not release this file as it is", "Neither a defense nor a lesser release was measured to help.")
     ]
 
 
-def _take_defense(defense: DefenseResult, effect: DefenseEffect) -> Action:
-    unit = metric_unit(effect.metric)
-    adaptive = phrase(effect.adaptive, unit) if effect.adaptive else "not measured"
-    cost = pick.utility(defense)
-    price = f"; {_cost(cost.measurement)}" if cost else ""
+def _take_defense(best: pick.Judged) -> Action:
+    effect, cost = best.effect, pick.utility(best.defense)
+    price = f"; {clean(cost.measurement.name)} {_measured(cost.measurement)}" if cost else ""
     return Action(
-        f"Release this file with {short(defense.card.title)}",
-        f"{metric_name(effect.metric, effect.fpr)} of an attacker who knows of it {adaptive} instead of "
-        f"{phrase(effect.undefended, unit)}{price}; {counts(effect.undefended.n)}, {seeds(defense)}.",
+        f"Release the file defended with {short(best.defense.card.title)}",
+        f"An attacker who knows of it reaches {_reached(best.left, effect.metric, effect.fpr)} instead of "
+        f"{phrase(effect.undefended, metric_unit(effect.metric))}{price}; {counts(effect.undefended.n)}, "
+        f"{seeds(best.defense)}.",
     )
-
-
-def _cost(measurement: Measurement) -> str:
-    return f"{clean(measurement.name)} {phrase(measurement.estimate, unit_of(measurement))}"
 
 
 def _release_less(report: AuditReport, access: Access) -> Action:
     lesser, now = pick.primary_at(report, access), pick.headline(report)
-    effect = ", ".join(shown_in_words(shown) for shown in (lesser, now) if shown)
+    effect = " instead of ".join(shown_in_words(shown) for shown in (lesser, now) if shown)
     return Action(f"Release {access} only instead of {report.plan.release}", f"{effect}.")
 
 
 def shown_in_words(shown: pick.Shown) -> str:
     """An endpoint of an attack in a phrase."""
     found = shown.endpoint
-    figure = phrase(found.estimate, metric_unit(found.metric))
     card = shown.attack.card
-    return f"{short(card.title)} ({card.access}): {figure} {metric_name(found.metric, found.fpr)}"
+    return f"{short(card.title)} ({card.access}) reaches {_reached(found.estimate, found.metric, found.fpr)}"
 
 
 def _keep_it(report: AuditReport) -> Action:
-    bounds = [
-        f"{metric_name(found.metric, found.fpr)} at most {scaled(found.upper_bound, metric_unit(found.metric))}"
-        for result in report.membership
-        if result.role is Role.PRIMARY and isinstance(result.outcome, Completed)
-        for found in result.outcome.endpoints
-        if found.upper_bound is not None and report.plan.release.includes(result.card.access)
-    ]
+    largest = pick.largest_bounds(report)
+    bounds = [f"{metric_name(*end)} at most {scaled(bound, metric_unit(end[0]))}" for end, bound in largest.items()]
     effect = f"Simultaneous {level(1 - report.plan.family_wise_error)} bounds: {listing(bounds)}." if bounds else ""
     return Action(
         "Nothing measured here calls for a change; audit again when the weights, the data or the release change",
@@ -284,7 +293,7 @@ def _settle_doubts(report: AuditReport) -> list[Action]:
 
 def doubts(report: AuditReport) -> tuple[tuple[str, str], ...]:
     """Controls and checks that failed, as title and sentence."""
-    controls = [(clean(c.title), clean(c.sentence)) for c in report.controls if c.status == "fail"]
+    controls = [(clean(c.title), clean(c.sentence)) for c in pick.failed_controls(report)]
     checks = [(clean(c.title), clean(c.sentence)) for c in report.checks if c.level is CheckLevel.FAIL]
     return tuple(controls + checks)
 
@@ -305,13 +314,13 @@ def scope(report: AuditReport) -> str:
 def best_of_all(report: AuditReport) -> str:
     """The largest number that any membership attack reached, with the limit of that statement."""
     ran = sum(isinstance(result.outcome, Completed) for result in report.membership)
-    shown = pick.best_endpoint(report.membership)
+    shown = pick.best_endpoint(report.membership, report.plan.tpr_fpr)
     if shown is None:
         return "No membership attack ran; attacks not run may find a leak."
     found = shown.endpoint
     return (
-        f"None of the {count(ran)} membership attacks run did better than {metric_name(found.metric, found.fpr)} "
-        f"{phrase(found.estimate, metric_unit(found.metric))}, {counts(found.estimate.n)}; attacks not run may."
+        f"None of the {count(ran)} membership attacks run did better than "
+        f"{_reached(found.estimate, found.metric, found.fpr)} ({counts(found.estimate.n)}); attacks not run may."
     )
 
 

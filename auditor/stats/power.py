@@ -44,7 +44,7 @@ def smallest_detectable_tpr(
     def shortfall(shift: float) -> float:
         return power - float(weights / 2 @ stats.binom.sf(needed - 1, n_members, _shifted(false_rates, shift)))
 
-    shift = optimize.brentq(shortfall, -10.0, 40.0)
+    shift = float(optimize.root_scalar(shortfall, bracket=(-10.0, 40.0), method="brentq").root)
     return float(_shifted(np.array([fpr]), shift)[0])
 
 

@@ -80,8 +80,7 @@ def thin_roc(roc: Roc, points: int = 200) -> Roc:
         return roc
     smallest = roc.fpr[roc.fpr > 0][0]
     wanted = np.append(0.0, np.geomspace(smallest, 1.0, points - 2))
-    # Powers of ten come back a rounding error too small, which would step one point to the left.
-    at_most = np.searchsorted(roc.fpr, wanted * (1 + 1e-12), side="right") - 1
+    at_most = np.searchsorted(roc.fpr, wanted, side="right") - 1
     kept = np.unique(np.append(0, at_most))
     return Roc(roc.fpr[kept], roc.tpr[kept], roc.thresholds[kept])
 

@@ -27,28 +27,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference_attacks.membership._inputs import FloatArray, LabelArray
+from reference_attacks.membership._inputs import FloatArray, SignalArray, as_signal
 
 __all__ = ["score"]
 
 
-def score(*, predicted_labels: LabelArray, labels: LabelArray) -> FloatArray:
+def score(*, target_signal: SignalArray) -> FloatArray:
     """Score every record by whether the target gets it right.
 
     Args:
-        predicted_labels: The class that the target names [record].
-        labels: True labels [record].
+        target_signal: 1 where the target names the true class, else 0 [record, query]; the first query is the record
+            itself, and the only one that is used.
 
     Returns:
         Scores [record], 1.0 = correct = more likely a member, else 0.0.
 
     Raises:
-        ValueError: If the two are not integer arrays of one length.
+        ValueError: If a value is neither 0 nor 1, or the axes are others.
     """
-    predicted, true = np.asarray(predicted_labels), np.asarray(labels)
-    for name, array in (("predicted_labels", predicted), ("labels", true)):
-        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"{name} must be integers [record], got {array.dtype} {array.shape}")
-    if predicted.shape != true.shape:
-        raise ValueError(f"predicted_labels {predicted.shape} does not fit labels {true.shape}")
-    return np.asarray(predicted == true, dtype=np.float64)
+    correct = as_signal("target_signal", target_signal, ("record", "query"))[:, 0]
+    if not np.isin(correct, (0.0, 1.0)).all():
+        raise ValueError("target_signal must be 0 or 1, whether the target was right")
+    return correct.copy()

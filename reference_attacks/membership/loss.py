@@ -11,8 +11,8 @@ What the attacker needs
     Access `scores`: one query for the released probabilities. The record's true label. No shadow models, no other data.
 
 Algorithm
-    1. Ask for the probabilities p of x.
-    2. The score is log p_y, i.e. minus the cross-entropy of the true label y.
+    1. Ask for the probabilities p of x; `signals.cross_entropy` is -log p_y for the true label y.
+    2. The score is log p_y, averaged where a record was asked about more than once.
     The paper calls x a member where the loss is at most the mean training loss; every other threshold is a point of the
     same ROC curve.
 
@@ -27,23 +27,24 @@ Published number and ours
 
 from __future__ import annotations
 
-from reference_attacks.membership._inputs import FloatArray, LabelArray, SignalArray
-from reference_attacks.membership.signals import cross_entropy
+import numpy as np
+
+from reference_attacks.membership._inputs import FloatArray, SignalArray, as_signal
 
 __all__ = ["score"]
 
 
-def score(*, probabilities: SignalArray, labels: LabelArray) -> FloatArray:
+def score(*, target_signal: SignalArray) -> FloatArray:
     """Score every record by minus the cross-entropy of its true label.
 
     Args:
-        probabilities: Released probabilities of the target [record, class].
-        labels: True labels [record].
+        target_signal: The target's cross-entropy [record, query], in nats.
 
     Returns:
         Scores [record] in nats, at most 0, larger = more likely a member.
 
     Raises:
-        ValueError: If the arrays do not fit each other or a value is not a probability.
+        ValueError: If the signal is not finite or has other axes.
     """
-    return -cross_entropy(probabilities, labels)
+    signal = as_signal("target_signal", target_signal, ("record", "query"))
+    return np.asarray(-signal.mean(axis=1))

@@ -11,9 +11,9 @@ What the attacker needs
     decision also a shadow model for the thresholds; for the score nothing more.
 
 Algorithm
-    1. Ask for the probabilities p of x.
+    1. Ask for the probabilities p of x; `signals.modified_entropy` gives
     2. Mentr(p, y) = -(1 - p_y) log p_y - sum over i != y of p_i log(1 - p_i), logarithms clamped at 1e-30.
-    3. The score is -Mentr: 0 is the most a record can reach.
+    3. The score is -Mentr, averaged where a record was asked about more than once: 0 is the most it can reach.
     The paper then picks, on a shadow model, the threshold with the best balanced accuracy, one for each class.
 
 What we changed
@@ -26,23 +26,24 @@ Published number and ours
 
 from __future__ import annotations
 
-from reference_attacks.membership import signals
-from reference_attacks.membership._inputs import FloatArray, LabelArray, SignalArray
+import numpy as np
+
+from reference_attacks.membership._inputs import FloatArray, SignalArray, as_signal
 
 __all__ = ["score"]
 
 
-def score(*, probabilities: SignalArray, labels: LabelArray) -> FloatArray:
+def score(*, target_signal: SignalArray) -> FloatArray:
     """Score every record by minus its modified entropy.
 
     Args:
-        probabilities: Released probabilities of the target [record, class].
-        labels: True labels [record].
+        target_signal: The target's modified entropy [record, query], in nats.
 
     Returns:
         Scores [record] in nats, at most 0, larger = more likely a member.
 
     Raises:
-        ValueError: If the arrays do not fit each other or a value is not a probability.
+        ValueError: If the signal is not finite or has other axes.
     """
-    return -signals.modified_entropy(probabilities, labels)
+    signal = as_signal("target_signal", target_signal, ("record", "query"))
+    return np.asarray(-signal.mean(axis=1))

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 
-from reference_attacks.membership import attack_p, gap, lira, loss, modified_entropy, rmia
+from reference_attacks.membership import attack_p, gap, lira, loss, modified_entropy, rmia, signals
 
 N_CLASSES = 4
 Array = npt.NDArray[np.float64]
@@ -77,15 +77,15 @@ def make_world(leak, *, seed, n_records=600, n_population=200, n_models=16, n_qu
 
 
 def run_gap(world):
-    return gap.score(predicted_labels=world.probabilities.argmax(axis=1), labels=world.labels)
+    return gap.score(target_signal=(world.probabilities.argmax(axis=1) == world.labels)[:, None])
 
 
 def run_loss(world):
-    return loss.score(probabilities=world.probabilities, labels=world.labels)
+    return loss.score(target_signal=signals.cross_entropy(world.probabilities, world.labels)[:, None])
 
 
 def run_modified_entropy(world):
-    return modified_entropy.score(probabilities=world.probabilities, labels=world.labels)
+    return modified_entropy.score(target_signal=signals.modified_entropy(world.probabilities, world.labels)[:, None])
 
 
 def run_attack_p(world):
@@ -215,7 +215,7 @@ def test_the_order_of_the_shadows_does_not_matter(attack):
 
 
 def test_gap_is_correctness():
-    scores = gap.score(predicted_labels=np.array([1, 2, 0]), labels=np.array([1, 0, 0]))
+    scores = gap.score(target_signal=np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
     np.testing.assert_array_equal(scores, [1.0, 0.0, 1.0])
 
 
@@ -248,11 +248,8 @@ def test_attack_p_is_a_p_value_for_non_members():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: gap.score(predicted_labels=np.array([1]), labels=np.array([1, 2])), "does not fit labels"),
-        (
-            lambda: gap.score(predicted_labels=np.array([1.0]), labels=np.array([1])),
-            "predicted_labels must be integers",
-        ),
+        (lambda: gap.score(target_signal=np.array([[0.5]])), "must be 0 or 1"),
+        (lambda: loss.score(target_signal=np.array([[np.nan]])), "not finite"),
         (
             lambda: attack_p.score(target_signal=np.zeros((2, 1)), population_target_signal=np.zeros((2, 3))),
             "the population has 3 queries, the records have 1",

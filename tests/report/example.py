@@ -1,4 +1,4 @@
-"""Three audits that could have happened: `leaky`, `well_behaved` and `confounded`, each with every part of a report filled.
+"""Three audits that could have happened: `leaky`, `well_behaved` and `confounded`, every part of the report filled.
 
 The numbers hang together: curves are mixtures of binormal ROCs, estimates are read off the same curves, and intervals
 are Clopper and Pearson's or normal ones at the stated n.
@@ -141,7 +141,7 @@ BERTRAN = Paper(
     url="https://arxiv.org/abs/2307.03694",
 )
 YANG = Paper(
-    citation="Yang et al., Neural Network Inversion in Adversarial Setting via Background Knowledge Alignment, CCS 2019",
+    citation="Yang et al., Neural Network Inversion in Adversarial Setting via Background Alignment, CCS 2019",
     url="https://arxiv.org/abs/1902.08552",
 )
 KAHLA = Paper(
@@ -405,7 +405,7 @@ def controls(*, blind_auc: float = 0.505) -> tuple[ControlResult, ...]:
             status="fail" if confounded else "pass",
             sentence="A classifier that never asked the model tells members from non-members."
             if confounded
-            else "A classifier that never asked the model cannot tell the two apart; it could have seen a shift of AUC 0.53.",
+            else "A classifier that never asked the model cannot tell them apart; it could have seen an AUC of 0.53.",
             measurements=(
                 Measurement(name="AUC", estimate=about(blind_auc, 0.011, both_sides(), "DeLong, logit scale")),
             ),
@@ -448,7 +448,7 @@ PURIFIER = DefenseCard(
     id="purifier",
     title="Purifier",
     paper=Paper(
-        citation="Yang et al., Purifier: Defending Data Inference Attacks via Transforming Confidence Scores, AAAI 2023",
+        citation="Yang et al., Purifier: Defending Data Inference Attacks via Confidence Scores, AAAI 2023",
         url="https://arxiv.org/abs/2212.00612",
     ),
     fidelity=Fidelity.ACCOUNT,
@@ -461,7 +461,7 @@ MID = DefenseCard(
     id="mid",
     title="MID (beta 0.003)",
     paper=Paper(
-        citation="Wang et al., Improving Robustness to Model Inversion Attacks via Mutual Information Regularization, AAAI 2021",
+        citation="Wang et al., Improving Robustness to Inversion via Mutual Information Regularization, AAAI 2021",
         url="https://arxiv.org/abs/2009.05241",
     ),
     fidelity=Fidelity.OFFICIAL_CODE,
@@ -690,8 +690,8 @@ def well_behaved() -> AuditReport:
     """Nothing found, with the bounds that make the sentence mean something."""
     sentence = (
         "The primary attacks recognise at most 2.0 % (simultaneous 95 % bound, 5,000 a side) of the audited training "
-        "records at 1 % false flags; guessing reaches 1 %. The best of 4 secondary attacks, chosen on one half, reached "
-        "1.3 % on the other. A planted leak of 5 % was recovered. Attacks not run may do better."
+        "records at 1 % false flags; guessing reaches 1 %. The best of 4 secondary attacks, chosen on one half, "
+        "reached 1.3 % on the other. A planted leak of 5 % was recovered. Attacks not run may do better."
     )
     return report(
         "cifar-resnet18-mid",

@@ -152,14 +152,15 @@ def test_one_record_on_a_side_decides_nothing():
 
 
 def test_group_sums_without_spread_are_not_taken_for_certainty():
-    scores = np.array([0.1, 0.8, 0.1, 0.8, 0.1, 0.8, 0.3, 0.3, 0.3, 0.0, 0.0, 0.0])
-    membership, groups = np.arange(12) < 6, np.array([0, 0, 1, 1, 2, 2, 3, 4, 5, 3, 4, 5])
+    # Six groups that are copies of each other on either side: rounding would leave a variance of 1e-33.
+    scores = np.concatenate([np.tile([0.5, 1.5, 5.5], 6), np.tile(np.arange(7.0), 6)])
+    membership = np.arange(60) < 18
+    groups = np.concatenate([np.repeat(np.arange(6), 3), np.repeat(np.arange(6, 12), 7)])
     estimate = auc(scores, membership, groups=groups)
-    exact = stats.beta.ppf(
-        [0.025, 0.975], [3 * estimate.value, 3 * estimate.value + 1], [4 - 3 * estimate.value, 3 - 3 * estimate.value]
-    )
-    assert (estimate.low, estimate.high) == pytest.approx(exact)
-    assert auc_p_value(scores, membership, groups=groups) > 0.05
+    won = 6 * estimate.value
+    low, high = stats.beta.ppf(0.025, won, 7 - won), stats.beta.ppf(0.975, won + 1, 6 - won)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high))
+    assert auc_p_value(-scores, membership, groups=groups) > 0.05
 
 
 # --- test ----------------------------------------------------------------------------------------------------------
@@ -316,8 +317,10 @@ def test_strata_by_hand():
     assert result.matched_pairs == 3
 
 
-def test_one_stratum_is_the_plain_auc():
+@pytest.mark.parametrize("decimals", [8, 0])
+def test_one_stratum_is_the_plain_auc_with_and_without_ties(decimals):
     scores, membership = binormal(np.random.default_rng(12), 80, 0.4)
+    scores = scores.round(decimals)
     result, plain = stratified_auc(scores, membership, np.zeros(160, int)), auc(scores, membership)
     assert (result.estimate.low, result.estimate.high) == pytest.approx((plain.low, plain.high))
     asymptotic = stats.mannwhitneyu(

@@ -255,6 +255,14 @@ def test_grouped_upper_bound_sees_that_groups_are_few(monkeypatch):
     assert escaped <= escaped_without
 
 
+def test_few_large_groups_raise_the_upper_bound():
+    scores, membership, groups = grouped_records(np.random.default_rng(16), 40, 30, spanning=False)
+    scores[groups < 3] += 4
+    plain = tpr_at_fpr_upper_bound(scores, membership, 0.05, 0.0125)
+    grouped = tpr_at_fpr_upper_bound(scores, membership, 0.05, 0.0125, groups=groups, rng=np.random.default_rng(0))
+    assert grouped > plain + 0.02
+
+
 @pytest.mark.parametrize("spanning", [False, True])
 def test_grouped_p_value_keeps_its_level(spanning, monkeypatch):
     monkeypatch.setattr("auditor.stats.low_fpr.GROUP_PERMUTATIONS", 99)

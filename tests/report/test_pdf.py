@@ -1,0 +1,105 @@
+import builtins
+import io
+import json
+
+import pypdf
+import pytest
+
+from auditor.errors import InputError
+from auditor.report import pdf, pdf_problem, render_json, render_pdf
+from tests.report.example import leaky
+from tests.report.hostile import hostile
+
+pytestmark = pytest.mark.skipif(pdf_problem() is not None, reason="Pango is not installed")
+
+
+@pytest.fixture(scope="module")
+def content():
+    return render_pdf(leaky())
+
+
+@pytest.fixture(scope="module")
+def document(content):
+    return pypdf.PdfReader(io.BytesIO(content))
+
+
+def test_the_first_page_holds_the_answer(document):
+    text = " ".join(document.pages[0].extract_text().split())
+    for words in ("Leak found", "The numbers that carry it", "What to do", "What this is not", "attacks not run may"):
+        assert words in text
+    assert "Contents" not in text
+
+
+def test_pages_are_numbered_and_carry_the_hash(document):
+    total = len(document.pages)
+    assert 8 <= total <= 16
+    for number, page in enumerate(document.pages, 1):
+        text = page.extract_text()
+        assert f"{number} / {total}" in text
+        assert "9f2c4e1ab07d" in text
+
+
+def test_there_is_an_outline_and_the_tags_hold_the_words_of_the_figures(document, content):
+    titles = [item.title for item in document.outline if not isinstance(item, list)]
+    assert titles == ["cifar-resnet18"]
+    inner = [item.title for item in document.outline[1] if not isinstance(item, list)]
+    assert "Membership: who was in the training data" in inner
+    assert document.trailer["/Root"]["/MarkInfo"]["/Marked"]
+    assert document.trailer["/Root"]["/Lang"] == "en"
+    assert b"ROC curves on logarithmic axes" in content or _alternatives(document)
+
+
+def _alternatives(document):
+    return any("/Alt" in (item.get_object() or {}) for item in _objects(document) if hasattr(item.get_object(), "keys"))
+
+
+def _objects(document):
+    return (pypdf.generic.IndirectObject(number, 0, document) for number in document.xref[0])
+
+
+def test_the_findings_are_attached(document):
+    assert list(document.attachments) == ["report.json"]
+    attached = document.attachments["report.json"][0]
+    assert json.loads(attached) == json.loads(render_json(leaky()))
+
+
+def test_dates_and_identifier_come_from_the_report(content, document):
+    assert document.metadata["/CreationDate"].startswith("D:20261122140300")
+    assert render_pdf(leaky()) == content
+
+
+def test_hostile_strings_break_no_page():
+    reader = pypdf.PdfReader(io.BytesIO(render_pdf(hostile(leaky()))))
+    assert "<script>" in reader.pages[0].extract_text()
+
+
+@pytest.mark.parametrize(
+    "image", ["file:///etc/hostname", "http://127.0.0.1:9/x.svg", "relative.svg", "data:image/svg+xml;base64"]
+)
+def test_a_page_that_loads_something_is_no_report(image, monkeypatch):
+    monkeypatch.setattr(pdf, "render_html", lambda report: f"<html lang=en><title>x</title><img src='{image}' alt='x'>")
+    with pytest.raises(Exception, match="may not load"):
+        render_pdf(leaky())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("cannot load library 'libpango-1.0-0'"), "libpango-1.0-0"),
+        (ImportError("no weasyprint"), "pip install"),
+    ],
+)
+def test_what_is_missing_is_told_in_one_sentence(error, told, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "weasyprint":
+            raise error
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    problem = pdf_problem()
+    assert told in problem
+    assert problem.count("\n") == 0
+    with pytest.raises(InputError):
+        render_pdf(leaky())

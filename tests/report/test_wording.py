@@ -1,0 +1,123 @@
+import pytest
+
+from auditor.findings import Family, Metric, Verdict, VerdictState
+from auditor.report import pick, wording
+from auditor.threat import Access
+from tests.report.example import EXAMPLES, confounded, leaky, well_behaved
+
+
+def _plan(report, **changes):
+    return report.model_copy(update={"plan": report.plan.model_copy(update=changes)})
+
+
+def test_the_headline_is_the_best_primary_attack_that_the_release_allows():
+    chosen = {}
+    for release in Access:
+        shown = pick.headline(_plan(leaky(), release=release))
+        chosen[release] = (shown.attack.card.id, shown.endpoint.metric)
+    assert chosen == {
+        Access.WEIGHTS: ("lira-weights", Metric.TPR_AT_FPR),
+        Access.SCORES: ("lira-scores", Metric.TPR_AT_FPR),
+        Access.LABELS: ("label-augment", Metric.TPR_AT_FPR),
+    }
+
+
+def test_a_number_that_n_is_too_small_for_is_no_headline():
+    report = leaky()
+    results = tuple(
+        result.model_copy(
+            update={
+                "outcome": result.outcome.model_copy(
+                    update={
+                        "endpoints": tuple(
+                            end.model_copy(update={"appendix": end.metric is Metric.TPR_AT_FPR})
+                            for end in result.outcome.endpoints
+                        )
+                    }
+                )
+            }
+        )
+        if result.outcome.status == "completed"
+        else result
+        for result in report.membership
+    )
+    shown = pick.headline(report.model_copy(update={"membership": results}))
+    assert shown.endpoint.metric is Metric.AUC
+
+
+def test_a_tile_is_a_leak_if_either_family_is():
+    report = well_behaved()
+    leak = Verdict(
+        access=Access.WEIGHTS,
+        family=Family.INVERSION,
+        state=VerdictState.LEAK_FOUND,
+        sentence="Records were rebuilt.",
+        reasons=("x",),
+    )
+    verdicts = tuple(v for v in report.verdicts if (v.access, v.family) != (leak.access, leak.family))
+    changed = report.model_copy(update={"verdicts": (*verdicts, leak)})
+    assert pick.state_at(report, Access.WEIGHTS) is VerdictState.NOTHING_FOUND
+    assert pick.state_at(changed, Access.WEIGHTS) is VerdictState.LEAK_FOUND
+    assert not any("MID" in action.title for action in wording.actions(changed))
+
+
+def test_an_output_defense_is_no_remedy_for_released_weights():
+    for_weights = [best.defense.card.id for best in pick.best_defenses(leaky())]
+    for_scores = [best.defense.card.id for best in pick.best_defenses(_plan(leaky(), release=Access.SCORES))]
+    assert for_weights == ["mid"]
+    assert for_scores == ["mid", "purifier"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_action_has_an_effect_and_there_are_at_most_three(name):
+    actions = wording.actions(EXAMPLES[name]())
+    assert 1 <= len(actions) <= 3
+    assert all(action.title and action.effect for action in actions)
+
+
+def test_the_action_follows_the_verdict():
+    assert wording.actions(leaky())[0].title == "Release the file defended with MID (beta 0.003)"
+    assert "one seed" in wording.actions(leaky())[0].effect
+    assert wording.actions(well_behaved())[0].title.startswith("Nothing measured here")
+    assert [action.title for action in wording.actions(confounded())] == [
+        "Settle first: Blind classifier",
+        "Settle first: Random split",
+    ]
+
+
+def test_a_lesser_release_is_offered_where_nothing_was_found():
+    report = leaky()
+    labels = report.verdict(Access.LABELS, Family.MEMBERSHIP)
+    changed = tuple(
+        v.model_copy(update={"state": VerdictState.NOTHING_FOUND}) if v is labels else v for v in report.verdicts
+    )
+    titles = [action.title for action in wording.actions(report.model_copy(update={"verdicts": changed}))]
+    assert "Release labels only instead of weights" in titles
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_three_numbers_have_interval_and_n_and_something_beside_them(name):
+    for number in wording.carrying_numbers(EXAMPLES[name]()):
+        assert number.beside
+        assert number.value in ("none", "not measured") or (number.interval and number.n)
+
+
+def test_a_failed_control_stands_beside_the_number_that_it_puts_in_doubt():
+    assert "Blind classifier failed: AUC 0.83" in wording.carrying_numbers(confounded())[0].beside
+
+
+def test_attacks_that_did_not_run_are_told():
+    not_run = {card.id: reason for card, reason in pick.not_run(leaky())}
+    assert set(not_run) == {"quantile", "boundary", "boundary-repulsion"}
+    assert "did not converge" in not_run["quantile"]
+    assert "9 attacks" in wording.scope(leaky())
+    assert wording.best_of_all(leaky()).endswith("attacks not run may.")
+
+
+def test_a_report_without_results_still_has_words():
+    empty = leaky().model_copy(
+        update={"membership": (), "inversion": (), "defenses": (), "controls": (), "verdicts": (), "checks": ()}
+    )
+    values = [number.value for number in wording.carrying_numbers(empty)]
+    assert values == ["not measured", "not measured", "none"]
+    assert wording.actions(empty)[0].title == "Audit again"

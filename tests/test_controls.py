@@ -1,0 +1,144 @@
+"""The controls on simulated signals: null reads zero, planted is found, shift is seen."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from auditor.controls import nulls
+from auditor.controls.blind import blind_control, matched_test
+from auditor.controls.nulls import instrument_null, owner_label_excess, owner_label_result
+from auditor.controls.planted import planted_control
+from auditor.findings import Role, Void
+from auditor.membership import correct_primaries, run_attack
+from auditor.threat import Access
+from auditor.verdict import Limits
+from tests.worlds import attack, world
+
+LIMITS = Limits()
+LIRA = attack("lira-weights")
+
+
+def features(jury, shift, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(len(jury.membership), 10)) + shift * jury.membership[:, None]
+
+
+@pytest.mark.parametrize(
+    ("shift", "status", "voids"), [(0.0, "pass", ()), (0.09, "warn", ()), (1.0, "fail", (Void.NOTHING_FOUND,))]
+)
+def test_blind_control_sees_a_shift_that_is_there(shift, status, voids):
+    jury = world().jury
+    blind = blind_control(features(jury, shift, seed=3), jury, 0, LIMITS)
+    assert (blind.result.status, blind.result.voids) == (status, voids)
+    assert blind.shift is (status != "pass")
+
+
+def test_matched_test_needs_pairs_that_look_alike():
+    simulated = world(leak=3.0)
+    scores = LIRA.score(simulated.evidence)
+    alike = np.random.default_rng(0).random(len(scores))
+    assert matched_test(scores, simulated.jury, alike, 0.05) is True
+    assert matched_test(scores, simulated.jury, simulated.jury.membership.astype(float), 0.05) is None
+    quiet = world(leak=0.0, seed=4)
+    assert matched_test(LIRA.score(quiet.evidence), quiet.jury, alike, 0.05) is False
+
+
+@pytest.mark.parametrize(
+    ("leak", "shift", "significant", "shifted"),
+    [(0, 0, False, False), (3, 0, True, False), (0, 2, False, True), (3, 2, True, True)],
+)
+def test_owner_label_null_takes_the_split_away(leak, shift, significant, shifted):
+    loss = attack("loss")  # a global threshold mistakes easy records for members
+    simulated = world(leak=leak, shift=shift)
+    excess = owner_label_excess(
+        replace(loss, primary_for=Access.SCORES),
+        simulated.evidence,
+        simulated.nulls,
+        simulated.halves,
+        simulated.jury,
+        LIMITS,
+        0,
+    )
+    assert (excess.significant, excess.shift) == (significant, shifted)
+    result = owner_label_result([excess], simulated.jury)
+    assert (result.status == "warn") is shifted
+
+
+def test_owner_label_null_is_zero_on_average_without_leak_and_shift():
+    values = []
+    for seed in range(12):
+        simulated = world(n=300, seed=seed)
+        excess = owner_label_excess(
+            LIRA, simulated.evidence, simulated.nulls, simulated.halves, simulated.jury, LIMITS, seed
+        )
+        values.append(excess.excess.estimate.value)
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))
+
+
+@pytest.fixture(scope="module")
+def measured():
+    simulated = world(leak=2.0)
+    return simulated, [run_attack(LIRA, Role.PRIMARY, simulated.evidence, simulated.jury, LIMITS)]
+
+
+def test_instrument_null_passes_on_a_sound_instrument(measured):
+    simulated, scored = measured
+    assert instrument_null(scored, simulated.jury, LIMITS, 0).status == "pass"
+
+
+def test_instrument_null_notices_tests_that_reject_too_often(measured, monkeypatch):
+    simulated, scored = measured
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(nulls, "endpoint_p_values", lambda *_: [rng.random() / 4])
+    result = instrument_null(scored, simulated.jury, LIMITS, 0)
+    assert result.status == "fail"
+    assert set(result.voids) == {Void.LEAK_FOUND, Void.NOTHING_FOUND}
+
+
+def test_instrument_null_notices_an_attack_that_knows_what_it_should_not(measured, monkeypatch):
+    simulated, scored = measured
+    monkeypatch.setattr(
+        nulls, "inclusion_pairs", lambda n, models, _: np.arange(n) % 2 == np.arange(models)[:, None] % 2
+    )
+    peeking = replace(LIRA, score=lambda evidence: np.arange(len(evidence.target.audit.correct)) % 2 == 0)
+    result = instrument_null([replace(scored[0], attack=peeking)], simulated.jury, LIMITS, 0)
+    assert result.status == "fail"
+    assert "did not give AUC 0.5" in result.sentence
+
+
+@pytest.mark.parametrize("leak", [0.0, 3.0])
+def test_a_planted_leak_at_the_limit_is_found_again_whatever_the_recipe_leaks(leak):
+    simulated = world(n=1000, leak=leak)
+    planted = planted_control([LIRA], simulated.evidence, simulated.jury, LIMITS, tests=5, seed=0)
+    assert planted.recovered == {Access.WEIGHTS}
+    assert planted.result.voids == ()
+    doses = planted.result.doses
+    assert [point.dose for point in doses] == sorted(point.dose for point in doses)
+    assert doses[0].detected.value <= 0.2  # nothing planted, hardly anything found
+    assert doses[-1].tpr.value > doses[0].tpr.value
+
+
+def test_a_deaf_attack_does_not_recover_the_planted_leak():
+    simulated = world(n=1000)
+    deaf = replace(LIRA, score=lambda evidence: np.random.default_rng(0).normal(size=2000))
+    planted = planted_control([deaf], simulated.evidence, simulated.jury, LIMITS, tests=5, seed=0)
+    assert planted.recovered == frozenset()
+    assert planted.result.voids == (Void.NOTHING_FOUND,)
+
+
+def test_without_shadow_based_attacks_nothing_is_planted():
+    simulated = world(n=100)
+    planted = planted_control([], simulated.evidence, simulated.jury, LIMITS, tests=5, seed=0)
+    assert planted.result.status == "skipped"
+    assert planted.result.voids == (Void.NOTHING_FOUND,)
+
+
+def test_pure_shift_is_never_a_leak_at_the_level_of_signals():
+    simulated = world(shift=2.0)
+    scored = correct_primaries(
+        [run_attack(LIRA, Role.PRIMARY, simulated.evidence, simulated.jury, LIMITS)], simulated.jury, LIMITS
+    )
+    blind = blind_control(features(simulated.jury, 1.0), simulated.jury, 0, LIMITS)
+    assert blind.shift
+    assert matched_test(scored[0].scores, simulated.jury, blind.propensity, 0.05 / 3) in {None, False}
