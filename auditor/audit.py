@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,11 +12,11 @@ import torch
 from auditor.battery import INVERSION, MEMBERSHIP, Plan, run_battery
 from auditor.checks import Subject, run_checks
 from auditor.comparison import Undefended, compare
-from auditor.compute import SILENT, Progress, RunFolder, Stopwatch, Workers, default_workers, resolve_device
+from auditor.compute import SILENT, Clock, Progress, RunFolder, Workers, default_workers, resolve_device
 from auditor.controls.blind import blind_features
 from auditor.controls.panel import run_controls, secondary_note
 from auditor.defenses import DEFENSES
-from auditor.findings import AuditReport, Environment, Timing
+from auditor.findings import AuditReport, Environment
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion import inversion_facts, run_inversion
 from auditor.membership import Evidence, Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
@@ -57,7 +54,7 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
     Raises:
         InputError: checkpoint, data or options cannot be used.
     """
-    clock = _Clock()
+    clock = Clock()
     device = resolve_device(options.device)
     torch.set_num_threads(1)
     with clock.phase("open checkpoint and data"):
@@ -65,7 +62,7 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             options.checkpoint, options.data, arch=options.arch, device=device, trust=options.trust_checkpoint
         )
         folder = RunFolder.create(options.run_dir or _RUNS / f"{target.facts.name}-{target.facts.sha256[:8]}")
-    with folder.lock(), Workers.open(options.workers or default_workers(device)) as workers:
+    with folder.lock(), Workers.open(options.workers or default_workers(device), clock) as workers:
         plan, design = settle_plan(options, target, splits, folder)
         key = load_key(options.key or folder.root.parent / "privaudit.key")
         audit_set = design.audit_set
@@ -110,7 +107,7 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             *decide_inversion(inversion_facts(inversion, data.classes)),
         )
         membership = tuple(one.result for one in scored)
-        return AuditReport(
+        report = AuditReport(
             created=plan.created,
             model=target.facts,
             data=data,
@@ -128,20 +125,8 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             severity=severity_of(verdicts, membership, options.release),
             timings=tuple(clock.timings),
         )
-
-
-@dataclass
-class _Clock:
-    """Wall and CPU time by phase."""
-
-    timings: list[Timing] = field(default_factory=list)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        watch = Stopwatch()
-        yield
-        wall, cpu = watch.read()
-        self.timings.append(Timing(phase=name, wall_seconds=round(wall, 2), cpu_seconds=round(cpu, 2)))
+        folder.write_text("report.json", report.model_dump_json(indent=2) + "\n")
+        return report
 
 
 def _environment(device: torch.device) -> Environment:

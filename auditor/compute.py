@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,12 +28,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from auditor.errors import InputError
+from auditor.findings import Timing
 
 __all__ = [
     "SILENT",
+    "Clock",
     "Progress",
     "RunFolder",
-    "Stopwatch",
     "Workers",
     "default_workers",
     "digest",
@@ -125,15 +127,20 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 
 
 @dataclass
-class Stopwatch:
-    """Wall and CPU seconds of this process and its finished children since `start`."""
+class Clock:
+    """Wall and CPU seconds by phase; workers charge what their items used to the phase that is open."""
 
-    wall: float = field(default_factory=time.perf_counter)
-    cpu: float = field(default_factory=lambda: sum(os.times()[:4]))
+    timings: list[Timing] = field(default_factory=list)
+    charged: float = 0.0
 
-    def read(self) -> tuple[float, float]:
-        """(wall seconds, CPU seconds) so far."""
-        return time.perf_counter() - self.wall, sum(os.times()[:4]) - self.cpu
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a block of work."""
+        wall, cpu, charged = time.perf_counter(), time.process_time(), self.charged
+        yield
+        used = time.process_time() - cpu + self.charged - charged
+        passed = time.perf_counter() - wall
+        self.timings.append(Timing(phase=name, wall_seconds=round(passed, 2), cpu_seconds=round(used, 2)))
 
 
 @dataclass(frozen=True)
@@ -226,14 +233,15 @@ class Workers:
     """Local processes for work items, one thread each on the CPU: results do not depend on how many there are."""
 
     pool: ProcessPoolExecutor
+    clock: Clock
 
     @classmethod
     @contextmanager
-    def open(cls, count: int) -> Iterator[Workers]:
+    def open(cls, count: int, clock: Clock) -> Iterator[Workers]:
         """Start `count` processes when the first item comes, and end them with the block."""
-        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_one_thread)
+        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_settle_worker)
         try:
-            yield cls(pool)
+            yield cls(pool, clock)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -242,10 +250,10 @@ class Workers:
         if not items:
             return
         progress.start(task, len(items))
-        futures = [self.pool.submit(function, item) for item in items]
+        futures = [self.pool.submit(_timed, function, item) for item in items]
         try:
             for future in as_completed(futures):
-                future.result()
+                self.clock.charged += future.result()
                 progress.advance(task)
         except BaseException:
             for future in futures:
@@ -254,5 +262,14 @@ class Workers:
         progress.finish(task)
 
 
-def _one_thread() -> None:
+def _timed(function: Callable[[Item], None], item: Item) -> float:
+    """Do one item; returns the CPU seconds it took."""
+    start = time.process_time()
+    function(item)
+    return time.process_time() - start
+
+
+def _settle_worker() -> None:
+    # Ctrl-C is for the parent, which ends its workers in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

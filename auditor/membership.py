@@ -278,7 +278,7 @@ def _endpoints(attack: Attack, scores: Floats, jury: Jury, limits: Limits) -> li
         metric=Metric.TPR_AT_FPR,
         fpr=limits.fpr,
         estimate=estimate,
-        p_value=tpr_at_fpr_p_value(scores, jury.membership, limits.fpr),
+        p_value=tpr_at_fpr_p_value(scores, jury.membership, limits.fpr, groups=jury.groups, rng=rng),
         appendix=enough is Standing.APPENDIX or jury.groups is not None,
     )
     return [*found, low_fpr]

@@ -98,10 +98,9 @@ def test_instrument_null_notices_tests_that_reject_too_often(measured, monkeypat
 
 def test_instrument_null_notices_an_attack_that_knows_what_it_should_not(measured, monkeypatch):
     simulated, scored = measured
-    monkeypatch.setattr(
-        nulls, "inclusion_pairs", lambda n, models, _: np.arange(n) % 2 == np.arange(models)[:, None] % 2
-    )
-    peeking = replace(LIRA, score=lambda evidence: np.arange(len(evidence.target.audit.correct)) % 2 == 0)
+    even = np.arange(2000) % 2 == 0
+    monkeypatch.setattr(nulls, "inclusion_pairs", lambda n, models, _: np.stack([even, ~even] * (models // 2)))
+    peeking = replace(LIRA, score=lambda evidence: even.astype(float))
     result = instrument_null([replace(scored[0], attack=peeking)], simulated.jury, LIMITS, 0)
     assert result.status == "fail"
     assert "did not give AUC 0.5" in result.sentence

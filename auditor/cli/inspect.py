@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from auditor.cli.exits import Exit
 from auditor.cli.terminal import Terminal, clean
 
-if TYPE_CHECKING:
-    from auditor.findings import ModelFacts
-
 __all__ = ["inspect"]
 
 
-@click.command(short_help="Say what a checkpoint is.")
+@click.command(short_help="Say what a checkpoint is, without running anything in it.")
 @click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
 @click.option("--arch", metavar="NAME", help="Architecture: a timm name or module.py:factory.")
-@click.option("--trust-checkpoint", is_flag=True, help="Load a checkpoint that can run code when loaded.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 @click.pass_obj
-def inspect(terminal: Terminal, checkpoint: Path, arch: str | None, trust_checkpoint: bool, as_json: bool) -> int:
-    """Load CHECKPOINT and say its format, architecture, how that was decided, and its hash."""
-    from auditor.target import load_target
+def inspect(terminal: Terminal, checkpoint: Path, arch: str | None, as_json: bool) -> int:
+    """Say the format of CHECKPOINT, whether it is safe to load, its architecture and how that was decided."""
+    from auditor.target import inspect_checkpoint
 
-    facts = load_target(checkpoint, arch=arch, trust=trust_checkpoint).facts
-    terminal.emit(facts.model_dump_json(indent=2) if as_json else clean(_lines(facts)))
+    found = inspect_checkpoint(checkpoint, arch=arch)
+    terminal.emit(json.dumps(asdict(found), indent=2, default=_plain) if as_json else clean(found.describe()))
     return Exit.DONE
 
 
-def _lines(facts: ModelFacts) -> str:
-    preprocessing = facts.preprocessing
-    rows = {
-        "name": facts.name,
-        "format": f"{facts.file_format}, {facts.file_bytes:,} bytes",
-        "sha256": facts.sha256,
-        "loading": "with --trust-checkpoint: code in the file may have run" if facts.trusted else "no code was run",
-        "architecture": f"{facts.architecture} ({facts.architecture_evidence})",
-        "parameters": f"{facts.parameters:,}",
-        "classes": str(facts.num_classes),
-        "weights": facts.weights,
-        "input": " x ".join(map(str, preprocessing.input_size)),
-        "mean, std": f"{_numbers(preprocessing.mean)}; {_numbers(preprocessing.std)} ({preprocessing.source})",
-        "defense": facts.wrapper or "none saved with it",
-    }
-    return "\n".join(f"{name:<13} {value}" for name, value in rows.items())
+def _plain(value: object) -> object:
+    """What JSON has no word for: the preprocessing is a Pydantic model."""
+    from pydantic import BaseModel
 
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no place in JSON")

@@ -115,7 +115,8 @@ def _radial_spectrum(tensors: Floats, bands: int = 8) -> Floats:
     height, width = tensors.shape[2:]
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
     band = np.minimum((radius / radius.max() * bands).astype(int), bands - 1)
-    return np.log1p(np.stack([spectrum[:, :, band == one].mean(2) for one in range(bands)], axis=-1))
+    rings: Floats = np.log1p(np.stack([spectrum[:, :, band == one].mean(2) for one in range(bands)], axis=-1))
+    return rings
 
 
 def _cross_fitted(features: Floats, jury: Jury, seed: int) -> Floats:

@@ -41,7 +41,7 @@ class Purifier:
     """How G is fitted. `label_weight` is lambda of the loss; the rest is ours."""
 
     label_weight: float = 0.2
-    epochs: int = 200
+    epochs: int = 100
     batch_size: int = 64
     lr: float = 0.01
 

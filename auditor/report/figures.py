@@ -201,7 +201,7 @@ def _places(rows: Sequence[Dot]) -> tuple[list[float], dict[float, str], float]:
     place = 0.0
     for group, members in groupby(rows, key=lambda row: row.group):
         if group:
-            headings[place] = group
+            headings[place] = _label(group)
             place += 1
         for _ in members:
             places.append(place)

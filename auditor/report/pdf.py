@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from auditor.errors import InputError
+from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
 from auditor.report.jsonfile import render_json
 from auditor.report.webpage import render_html
@@ -34,15 +34,31 @@ def render_pdf(report: AuditReport) -> bytes:
 
     Raises:
         InputError: WeasyPrint or Pango is missing.
+        PrivauditError: the page asks for something that is not inside it.
     """
     problem = pdf_problem()
     if problem is not None:
         raise InputError(problem)
-    from weasyprint import HTML, Attachment
+    from weasyprint import HTML
+    from weasyprint.urls import FatalURLFetchingError
 
     content = render_json(report)
-    created = report.created if report.created.tzinfo else report.created.replace(tzinfo=UTC)
-    attached = Attachment(
+    document = HTML(string=render_html(report), url_fetcher=_fetcher())
+    try:
+        rendered: bytes = document.write_pdf(
+            pdf_variant="pdf/ua-1",
+            pdf_identifier=sha256(content.encode()).digest()[:16],
+            attachments=[_attachment(content, report.created)],
+        )
+    except FatalURLFetchingError as error:
+        raise PrivauditError(f"The report cannot be set as PDF: {error}.") from error
+    return rendered
+
+
+def _attachment(content: str, created: datetime) -> Any:  # noqa: ANN401 - WeasyPrint has no annotations, is imported late
+    from weasyprint import Attachment
+
+    return Attachment(
         string=content,
         name="report.json",
         description="The findings, machine-readable",
@@ -50,16 +66,9 @@ def render_pdf(report: AuditReport) -> bytes:
         created=created,
         modified=created,
     )
-    document = HTML(string=render_html(report), url_fetcher=_fetcher())
-    rendered: bytes = document.write_pdf(
-        pdf_variant="pdf/ua-1",
-        pdf_identifier=sha256(content.encode()).digest()[:16],
-        attachments=[attached],
-    )
-    return rendered
 
 
-def _fetcher() -> Any:  # noqa: ANN401 - WeasyPrint has no annotations and is imported late
+def _fetcher() -> Any:  # noqa: ANN401 - the same
     """A fetcher that serves what is inside the page and stops everything else, loudly."""
     from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
@@ -68,6 +77,6 @@ def _fetcher() -> Any:  # noqa: ANN401 - WeasyPrint has no annotations and is im
             try:
                 return super().fetch(url, headers)
             except Exception as error:
-                raise FatalURLFetchingError(f"the report may not load {url[:80]!r}") from error
+                raise FatalURLFetchingError(f"it may not load {url[:80]!r}") from error
 
     return DataOnly(allowed_protocols=("data",), allow_redirects=False)

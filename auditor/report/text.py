@@ -38,7 +38,7 @@ __all__ = [
 
 _GAP = "\u00a0"  # no-break space, between a number and its unit
 _MINUS = "−"
-_TEXT_LIMIT = 1200
+_TEXT_LIMIT = 600
 _NAME_LIMIT = 60
 _MAX_DECIMALS = 6
 

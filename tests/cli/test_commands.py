@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +11,7 @@ from auditor.findings import AttackCard, DefenseCard
 from auditor.report import load_json, write_outputs
 from tests.cli.test_terminal import torch_was_imported_by
 from tests.minimal_report import report
+from tests.tiny_checkpoints import timm_folder
 
 
 class FakePlan:
@@ -67,17 +68,19 @@ def test_render_of_something_else_is_refused(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_inspect_tells_format_hash_and_how_the_architecture_was_decided(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    facts = report().model
-    monkeypatch.setattr("auditor.target.load_target", lambda path, **settings: SimpleNamespace(facts=facts))
-    assert cli.main(["inspect", str(tmp_path)]) == 0
+    timm_folder(tmp_path / "tiny")
+    weights = tmp_path / "tiny" / "model.safetensors"
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert cli.main(["inspect", str(tmp_path / "tiny")]) == 0
     told = capsys.readouterr().out
-    assert facts.sha256 in told
-    assert "resnet18 (config.json)" in told
-    assert "no code was run" in told
-    assert cli.main(["inspect", str(tmp_path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == facts.model_dump(mode="json")
+    assert sha256 in told
+    assert "config.json" in told
+    assert "without running code" in told
+    assert cli.main(["inspect", str(tmp_path / "tiny"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["sha256"], found["safe"]) == (sha256, True)
 
 
 @pytest.mark.parametrize(("command", "card"), [("attacks", AttackCard), ("defenses", DefenseCard)])

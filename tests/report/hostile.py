@@ -9,8 +9,21 @@ EVIL = (
     "<script>alert(1)</script>\n\u202e| `x` [a](javascript:alert(2)) $\\frac{1}{0}$ {{ 7*7 }} </style>猫" + "A" * 10_000
 )
 _KEEP = frozenset(
-    "schema_version created status family access metric role release fidelity severity state level acts_on weights "
-    "inherited_from voids counts_for".split()
+    {
+        *(
+            "schema_version",
+            "created",
+            "status",
+            "severity",
+            "state",
+            "level",
+            "fidelity",
+            "family",
+            "access",
+            "metric",
+        ),
+        *("metric", "role", "release", "acts_on", "weights", "inherited_from", "voids", "counts_for"),
+    }
 )
 
 

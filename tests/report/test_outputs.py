@@ -5,7 +5,9 @@ from auditor.report import check_outputs, load_json, outputs, write_outputs
 from tests.report.example import leaky
 
 
-def test_every_format_is_written_by_its_suffix(tmp_path):
+def test_every_format_is_written_by_its_suffix(tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "pdf_problem", lambda: None)
+    monkeypatch.setitem(outputs._FORMATS, ".pdf", lambda report: b"%PDF-1.7\n")
     paths = [tmp_path / name for name in ("deep/er/report.json", "report.HTML", "report.md", "report.pdf")]
     write_outputs(leaky(), paths)
     starts = [path.read_bytes()[:9] for path in paths]

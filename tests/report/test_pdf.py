@@ -5,7 +5,7 @@ import json
 import pypdf
 import pytest
 
-from auditor.errors import InputError
+from auditor.errors import InputError, PrivauditError
 from auditor.report import pdf, pdf_problem, render_json, render_pdf
 from tests.report.example import leaky
 from tests.report.hostile import hostile
@@ -39,22 +39,30 @@ def test_pages_are_numbered_and_carry_the_hash(document):
         assert "9f2c4e1ab07d" in text
 
 
-def test_there_is_an_outline_and_the_tags_hold_the_words_of_the_figures(document, content):
+def test_there_is_an_outline(document):
     titles = [item.title for item in document.outline if not isinstance(item, list)]
     assert titles == ["cifar-resnet18"]
     inner = [item.title for item in document.outline[1] if not isinstance(item, list)]
     assert "Membership: who was in the training data" in inner
-    assert document.trailer["/Root"]["/MarkInfo"]["/Marked"]
-    assert document.trailer["/Root"]["/Lang"] == "en"
-    assert b"ROC curves on logarithmic axes" in content or _alternatives(document)
 
 
-def _alternatives(document):
-    return any("/Alt" in (item.get_object() or {}) for item in _objects(document) if hasattr(item.get_object(), "keys"))
+def test_the_tags_hold_the_words_of_the_figures(document):
+    root = document.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"]
+    assert root["/Lang"] == "en"
+    assert any(
+        alt.startswith("ROC curves on logarithmic axes. LiRA on logits") for alt in _alts(root["/StructTreeRoot"])
+    )
 
 
-def _objects(document):
-    return (pypdf.generic.IndirectObject(number, 0, document) for number in document.xref[0])
+def _alts(node):
+    node = node.get_object()
+    if isinstance(node, list):
+        return [alt for kid in node for alt in _alts(kid)]
+    if not isinstance(node, dict):
+        return []
+    own = [str(node["/Alt"])] if "/Alt" in node else []
+    return own + (_alts(node["/K"]) if "/K" in node else [])
 
 
 def test_the_findings_are_attached(document):
@@ -70,15 +78,13 @@ def test_dates_and_identifier_come_from_the_report(content, document):
 
 def test_hostile_strings_break_no_page():
     reader = pypdf.PdfReader(io.BytesIO(render_pdf(hostile(leaky()))))
-    assert "<script>" in reader.pages[0].extract_text()
+    assert "<script>" in reader.pages[0].extract_text().replace("\x00", "")  # UTF-16, where a glyph is missing
 
 
-@pytest.mark.parametrize(
-    "image", ["file:///etc/hostname", "http://127.0.0.1:9/x.svg", "relative.svg", "data:image/svg+xml;base64"]
-)
+@pytest.mark.parametrize("image", ["file:///etc/hostname", "http://127.0.0.1:9/x.svg", "data:image/svg+xml;base64"])
 def test_a_page_that_loads_something_is_no_report(image, monkeypatch):
     monkeypatch.setattr(pdf, "render_html", lambda report: f"<html lang=en><title>x</title><img src='{image}' alt='x'>")
-    with pytest.raises(Exception, match="may not load"):
+    with pytest.raises(PrivauditError, match="may not load"):
         render_pdf(leaky())
 
 
