@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -274,7 +275,9 @@ def _unpickle(path: Path, *, trust: bool) -> tuple[object, bool]:
     """The content, and whether code in the file may have run."""
     try:
         # timm's training script stores its arguments as a Namespace, which is plain data
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            # of an unusual pickle protocol; what cannot be read safely is refused in our own words
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True), False
     except pickle.UnpicklingError as error:
         if not trust:

@@ -113,7 +113,10 @@ def alt_inversion(rows: tuple[tuple[InversionResult, Measurement], ...]) -> str:
 
 def alt_doses(control: ControlResult) -> str:
     """The dose curve in one sentence."""
-    told = [f"planted TPR {value(dose.tpr, 'share')}: found {phrase(dose.detected, 'share')}" for dose in control.doses]
+    told = [
+        f"planted TPR {value(dose.tpr, 'share')}: found {phrase(dose.detected, 'share')}"
+        for dose in sorted(control.doses, key=lambda dose: dose.tpr.value)
+    ]
     return f"How often a planted leak was found, by size: {'; '.join(told)}."
 
 

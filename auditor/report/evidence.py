@@ -17,9 +17,9 @@ from auditor.report.text import (
     clean,
     count,
     counts,
-    level,
     metric_name,
     metric_unit,
+    scaled,
     short,
     sides,
     unit_of,
@@ -101,30 +101,37 @@ def _measured(measurements: tuple[Measurement, ...]) -> str:
 
 def _measurement(measurement: Measurement) -> str:
     found = measurement.estimate
-    over = f" against {clean(measurement.against)}" if measurement.against else ""
-    return f"{clean(measurement.name)}{over} {cell(found, unit_of(measurement))}, {counts(found.n)}"
+    over = f", against {clean(measurement.against)}" if measurement.against else ""
+    return f"{clean(measurement.name)} {cell(found, unit_of(measurement))}{over}, {counts(found.n)}"
 
 
 # --- defenses --------------------------------------------------------------------------------------------------------
 
 
 def _judged(report: AuditReport) -> list[pick.Judged]:
-    """Completed defenses, each with the effect by which it is judged."""
+    """Completed defenses, each with the effect by which it is judged: on the headline's metric, else on AUC."""
     shown = pick.headline(report)
     if shown is None:
         return []
-    release = report.plan.release
+    metric, fpr = shown.endpoint.metric, shown.endpoint.fpr
     found = (
-        pick.judged(defense, shown.endpoint, pick.judged_at(defense, release))
+        pick.judged(defense, metric, fpr, access) or pick.judged(defense, Metric.AUC, None, access)
         for defense in report.defenses
         if defense.status == "completed"
+        for access in [pick.judged_at(defense, report.plan.release)]
     )
     return [each for each in found if each is not None]
 
 
 def defenses(report: AuditReport) -> Picture | None:
     """Utility against leakage."""
-    found = [(each, cost) for each in _judged(report) for cost in [pick.utility(each.defense)] if cost is not None]
+    shown = pick.headline(report)
+    found = [
+        (each, cost)
+        for each in _judged(report)
+        for cost in [pick.utility(each.defense)]
+        if cost is not None and shown is not None and each.effect.metric is shown.endpoint.metric
+    ]
     if not found:
         return None
     (first, cost), judged = found[0], tuple(each for each, _ in found)
@@ -178,7 +185,8 @@ def defense_table(report: AuditReport) -> Table:
     head = ("Defense", "As the paper attacks", "Adaptive", "If weights are released", "Cost", "Seeds")
     shown = pick.headline(report)
     name = metric_name(shown.endpoint.metric, shown.endpoint.fpr) if shown else "leakage"
-    return Table(f"What each defense leaves ({name}) and what it costs", head, rows, frozenset({1, 2, 5}))
+    caption = f"What each defense leaves ({name}, unless the cell says AUC) and what it costs"
+    return Table(caption, head, rows, frozenset({1, 2, 5}))
 
 
 def _defense_row(defense: DefenseResult, judged: pick.Judged | None) -> Row:
@@ -186,19 +194,25 @@ def _defense_row(defense: DefenseResult, judged: pick.Judged | None) -> Row:
     if defense.status != "completed" or judged is None:
         reason = clean(defense.reason) or "no endpoint to compare"
         return Row((title, f"{defense.status}: {reason}"), "fail" if defense.status == "failed" else "skipped")
-    unit = metric_unit(judged.effect.metric)
-    file_out = pick.judged(defense, judged.effect, Access.WEIGHTS)
-    held = cell(file_out.left, unit) if file_out else "–"
+    effect = judged.effect
+    file_out = pick.judged(defense, effect.metric, effect.fpr, Access.WEIGHTS)
     return Row(
         (
             title,
-            _maybe(judged.effect.static, unit),
-            cell(judged.left, unit),
-            f"void: {clean(defense.void_when_weights)}" if defense.void_when_weights else held,
+            _left(effect.static, effect.metric),
+            _left(judged.left, effect.metric),
+            f"void: {clean(defense.void_when_weights)}"
+            if defense.void_when_weights
+            else _left(file_out.left if file_out else None, effect.metric),
             _measured(defense.costs),
             count(defense.seeds),
         )
     )
+
+
+def _left(estimate: Estimate | None, metric: Metric) -> str:
+    name = "AUC " if metric is Metric.AUC and estimate else ""
+    return name + _maybe(estimate, metric_unit(metric))
 
 
 # --- controls and checks ---------------------------------------------------------------------------------------------
@@ -212,7 +226,7 @@ def controls(report: AuditReport) -> Table:
 
 def _control_row(control: ControlResult) -> Row:
     name = f"{clean(control.title)}. {clean(control.question)}"
-    voids = f" Voids: {', '.join(control.voids)}." if control.voids and control.status == "fail" else ""
+    voids = f" Voids: {', '.join(control.voids)}." if control.voids and control.status != "pass" else ""
     return Row(
         (name, wording.mark(control.status), _measured(control.measurements), clean(control.sentence) + voids),
         control.status,
@@ -230,7 +244,7 @@ def doses(report: AuditReport) -> Picture | None:
         tuple(
             Row(
                 (
-                    level(dose.dose),
+                    scaled(dose.dose, "share"),
                     cell(dose.tpr, "share"),
                     cell(dose.detected, "share"),
                     counts(dose.detected.n),

@@ -170,7 +170,7 @@ def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
         linewidth=curve.line.width,
         linestyle=curve.line.dash,
         drawstyle="steps-post",
-        label=_label(curve.label),
+        label=_label(curve.label, 48),
     )
 
 
@@ -187,7 +187,7 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel]) -> str:
         for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             _draw_panel(ax, panel, [(row.estimates[column], row.filled) for row in rows], places)
         axes[0].set_ylim(height - 0.4, -0.6)
-        axes[0].set_yticks([*places, *headings], [*(_label(row.label) for row in rows), *headings.values()])
+        axes[0].set_yticks([*places, *headings], [*(_label(row.label, 44) for row in rows), *headings.values()])
         for tick, place in zip(axes[0].get_yticklabels(), [*places, *headings], strict=True):
             tick.set_fontweight("bold" if place in headings else "normal")
 
@@ -275,7 +275,7 @@ def doses(points: Sequence[DosePoint], limit: float) -> str:
         axes.axvline(limit, color=VERMILLION, linewidth=0.9, linestyle=(0, (4, 2)))
         axes.text(limit, 1.06, f"limit {level(limit)}", color=VERMILLION, fontsize=7.5, ha="center")
         axes.vlines(sizes, low, high, color=BLACK, linewidth=1.2)
-        axes.plot(sizes, found, color=SKY, linewidth=1.2, marker="s", markeredgecolor=BLACK, markersize=5)
+        axes.plot(sizes, found, "s", color=SKY, markeredgecolor=BLACK, markersize=5)
         axes.set(ylim=(-0.04, 1.04), xlabel="Size of the planted leak (TPR)", ylabel="Found by the primary tests")
         axes.grid(visible=True)
         for axis in (axes.xaxis, axes.yaxis):

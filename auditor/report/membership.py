@@ -96,7 +96,7 @@ def _curves(report: AuditReport) -> list[figures.Curve]:
 
 
 def _name(result: AttackResult) -> str:
-    return f"{short(result.card.title)} ({result.card.access})"
+    return f"{result.card.access}: {short(result.card.title)}"
 
 
 def _tpr_at(roc: RocCurve, fpr: float) -> float:
@@ -199,7 +199,7 @@ def _bound_row(result: AttackResult, end: Endpoint) -> Row:
     limit = "–" if end.limit is None else (level(end.limit) if unit else scaled(end.limit))
     adjusted = "–" if end.p_adjusted is None else p_value(end.p_adjusted)
     decision = {True: "yes", False: "no", None: "–"}[end.rejected]
-    label = f"{_name(result)}: {metric_name(end.metric, end.fpr)}"
+    label = f"{_name(result)}, {metric_name(end.metric, end.fpr)}"
     return Row((label, cell(end.estimate, unit), bound, limit, adjusted, decision))
 
 

@@ -31,13 +31,14 @@ __all__ = [
     "Judged",
     "Shown",
     "Utility",
+    "accuracies",
     "best_defenses",
     "best_endpoint",
     "best_inversion",
     "control",
     "control_value",
+    "doubtful_controls",
     "endpoint",
-    "failed_controls",
     "headline",
     "judged",
     "judged_at",
@@ -181,23 +182,25 @@ def best_inversion(report: AuditReport) -> tuple[InversionResult, Measurement] |
 
 
 def control(report: AuditReport, word: str) -> ControlResult | None:
-    """The first control whose id contains `word` ("null", "planted", "blind")."""
+    """The first control whose id contains `word`: "planted", "blind", or "null" (owner's labels before instrument)."""
     return next((found for found in report.controls if word in found.id), None)
 
 
-def failed_controls(report: AuditReport) -> tuple[ControlResult, ...]:
-    """Controls that did not pass and take something away."""
-    return tuple(found for found in report.controls if found.status == "fail")
+def doubtful_controls(report: AuditReport) -> tuple[ControlResult, ...]:
+    """Controls other than the owner-label null that ran and did not pass."""
+    return tuple(
+        one for one in report.controls if one.status in ("warn", "fail") and one is not control(report, "null")
+    )
 
 
-def control_value(report: AuditReport, metric: Metric) -> tuple[ControlResult, Measurement] | None:
-    """The number of the owner-label null that belongs beside a number of this metric."""
+def control_value(report: AuditReport, shown: Shown) -> tuple[ControlResult, Measurement] | None:
+    """The number of the owner-label null that belongs beside another one: of the same metric and access, if possible."""
     found = control(report, "null")
     if found is None or not found.measurements:
         return None
-    stem = "AUC" if metric is Metric.AUC else "TPR"
-    same = (measurement for measurement in found.measurements if measurement.name.startswith(stem))
-    return found, next(same, found.measurements[0])
+    stem = "AUC" if shown.endpoint.metric is Metric.AUC else "TPR"
+    access = f"({shown.attack.card.access})"
+    return found, max(found.measurements, key=lambda one: (one.name.startswith(stem), access in one.name))
 
 
 # --- defenses --------------------------------------------------------------------------------------------------------
@@ -210,35 +213,39 @@ def judged_at(defense: DefenseResult, release: Access) -> Access:
     return max(defense.card.counts_for, key=lambda access: access.rank, default=release)
 
 
-def judged(defense: DefenseResult, scale: Endpoint | DefenseEffect, access: Access) -> Judged | None:
-    """A defense by the attack that it leaves strongest, on the scale of `scale`: its worth against who knows of it."""
+def judged(defense: DefenseResult, metric: Metric, fpr: float | None, access: Access) -> Judged | None:
+    """A defense by the attack that it leaves strongest: what it is worth against who knows of it."""
     found = [
         Judged(defense, effect, effect.adaptive)
         for effect in defense.effects
-        if effect.adaptive is not None and _is(effect, scale.metric, scale.fpr) and access.includes(effect.access)
+        if effect.adaptive is not None and _is(effect, metric, fpr) and access.includes(effect.access)
     ]
     return max(found, key=lambda each: each.left.value, default=None)
 
 
-def best_defenses(report: AuditReport) -> tuple[Judged, ...]:
-    """Defenses that count under the declared release and whose measured change is below zero, least leakage first."""
+def best_defenses(report: AuditReport, release: Access) -> tuple[Judged, ...]:
+    """Defenses that count under a release and whose measured change is below zero, least leakage first."""
     shown = headline(report)
     if shown is None:
         return ()
-    release = report.plan.release
     found = [
         each
         for defense in report.defenses
         if defense.status == "completed" and release in defense.card.counts_for
-        for each in [judged(defense, shown.endpoint, release)]
+        for each in [judged(defense, shown.endpoint.metric, shown.endpoint.fpr, release)]
         if each is not None and each.effect.change is not None and each.effect.change.high < 0
     ]
     return tuple(sorted(found, key=lambda each: each.left.value))
 
 
+def accuracies(defense: DefenseResult) -> tuple[Measurement, ...]:
+    """The costs that are told in accuracy."""
+    return tuple(cost for cost in defense.costs if "accuracy" in cost.name.lower())
+
+
 def utility(defense: DefenseResult) -> Utility | None:
-    """The cost in accuracy: the first cost with that word in its name."""
-    found = next((cost for cost in defense.costs if "accuracy" in cost.name.lower()), None)
+    """The accuracy that is left, or how it changed: the first such cost."""
+    found = next((cost for cost in accuracies(defense) if "undefended" not in cost.name.lower()), None)
     return None if found is None else Utility(found, change=bool(found.against) or found.unit == "points")
 
 

@@ -185,8 +185,9 @@ def metric_name(metric: Metric, fpr: float | None = None) -> str:
 
 
 def unit_of(measurement: Measurement) -> str:
-    """The unit of a measurement; a true positive rate is a share even where nobody said so."""
-    return measurement.unit or ("share" if measurement.name.startswith("TPR") else "")
+    """The unit of a measurement; rates and proportions are shares even where nobody said so."""
+    share = measurement.name.startswith("TPR") or measurement.estimate.method.startswith("Clopper-Pearson")
+    return measurement.unit or ("share" if share else "")
 
 
 def listing(items: tuple[str, ...] | list[str], last: str = "and") -> str:

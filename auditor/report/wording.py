@@ -147,9 +147,9 @@ def _membership_number(report: AuditReport) -> Number:
     if shown is None:
         return Number("Membership", "not measured", "", "", "No membership attack ran under this release.")
     found, unit = shown.endpoint, metric_unit(shown.endpoint.metric)
-    null = pick.control_value(report, found.metric)
+    null = pick.control_value(report, shown)
     beside = [f"{clean(null[0].title)}: {_measured(null[1])}."] if null else []
-    beside += [_failed(control) for control in pick.failed_controls(report)]
+    beside += [_doubt(control) for control in pick.doubtful_controls(report)]
     beside.append(f"Guessing: {_chance(found.metric, found.fpr)}.")
     return Number(
         title=f"Membership: {_scale(found.metric, found.fpr)}, by {short(shown.attack.card.title)}",
@@ -177,7 +177,7 @@ def _inversion_number(report: AuditReport) -> Number:
 
 
 def _defense_number(report: AuditReport) -> Number:
-    found = pick.best_defenses(report)
+    found = pick.best_defenses(report, report.plan.release)
     if not found:
         return Number("Best defense", "none", "", "", _no_defense(report))
     best, effect = found[0], found[0].effect
@@ -198,14 +198,14 @@ def _no_defense(report: AuditReport) -> str:
     return f"None of the {len(ran)} defenses measured lowers what attacks find under release of {report.plan.release}."
 
 
-def _failed(control: ControlResult) -> str:
-    """A failed control with its number: it belongs beside the number that it puts in doubt."""
-    measured = f": {control.measurements[0].name} {_measured(control.measurements[0])}" if control.measurements else ""
-    return f"{clean(control.title)} failed{clean(measured)}."
+def _doubt(control: ControlResult) -> str:
+    """A control that did not pass, with its number: it belongs beside the number that it puts in doubt."""
+    measured = f": {_measured(control.measurements[0])}" if control.measurements else ""
+    return f"{clean(control.title)} ({control.status}){measured}."
 
 
 def _measured(measurement: Measurement) -> str:
-    return phrase(measurement.estimate, unit_of(measurement))
+    return f"{clean(measurement.name)} {phrase(measurement.estimate, unit_of(measurement))}"
 
 
 def _scale(metric: Metric, fpr: float | None) -> str:
@@ -242,18 +242,26 @@ def actions(report: AuditReport) -> tuple[Action, ...]:
 def _lower_the_leak(report: AuditReport) -> list[Action]:
     verdict = pick.released_verdict(report)
     by_membership = verdict is not None and verdict.state is VerdictState.LEAK_FOUND
-    found = [_take_defense(best) for best in pick.best_defenses(report)[:2]] if by_membership else []
+    found = _take_defenses(report, report.plan.release)[:2] if by_membership else []
     found += [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
+    if by_membership and not found:
+        lesser = [access for access in pick.RELEASES if access.rank < report.plan.release.rank]
+        found = [action for access in lesser for action in _take_defenses(report, access)[:1]]
     return found or [
         Action("Do not release this file as it is", "Neither a defense nor a lesser release was measured to help.")
     ]
 
 
-def _take_defense(best: pick.Judged) -> Action:
-    effect, cost = best.effect, pick.utility(best.defense)
-    price = f"; {clean(cost.measurement.name)} {_measured(cost.measurement)}" if cost else ""
+def _take_defenses(report: AuditReport, release: Access) -> list[Action]:
+    return [_take_defense(best, release, report.plan.release) for best in pick.best_defenses(report, release)]
+
+
+def _take_defense(best: pick.Judged, release: Access, declared: Access) -> Action:
+    effect = best.effect
+    what = "Release the file" if release is declared else f"Release {release} only, from the file"
+    price = "".join(f"; {_measured(cost)}" for cost in pick.accuracies(best.defense))
     return Action(
-        f"Release the file defended with {short(best.defense.card.title)}",
+        f"{what} defended with {short(best.defense.card.title)}",
         f"An attacker who knows of it reaches {_reached(best.left, effect.metric, effect.fpr)} instead of "
         f"{phrase(effect.undefended, metric_unit(effect.metric))}{price}; {counts(effect.undefended.n)}, "
         f"{seeds(best.defense)}.",
@@ -293,7 +301,7 @@ def _settle_doubts(report: AuditReport) -> list[Action]:
 
 def doubts(report: AuditReport) -> tuple[tuple[str, str], ...]:
     """Controls and checks that failed, as title and sentence."""
-    controls = [(clean(c.title), clean(c.sentence)) for c in pick.failed_controls(report)]
+    controls = [(clean(c.title), clean(c.sentence)) for c in report.controls if c.status == "fail"]
     checks = [(clean(c.title), clean(c.sentence)) for c in report.checks if c.level is CheckLevel.FAIL]
     return tuple(controls + checks)
 
@@ -338,8 +346,10 @@ def secondary(report: AuditReport) -> str:
     if choice is None:
         return "No secondary attack was chosen."
     unit = metric_unit(choice.metric)
+    titles = {result.card.id: result.card.title for result in report.membership}
+    title = short(titles.get(choice.attack_id, choice.attack_id))
     return (
-        f"The best of {count(choice.chosen_from)} secondary attacks, {short(choice.attack_id)}, was chosen on one half "
+        f"The best of {count(choice.chosen_from)} secondary attacks, {title}, was chosen on one half "
         f"of the records ({metric_name(choice.metric, choice.fpr)} {phrase(choice.selection_value, unit)}); on the "
         f"other half it reached {phrase(choice.reported_value, unit)}, {counts(choice.reported_value.n)}."
     )

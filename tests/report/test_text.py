@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -105,6 +106,7 @@ def test_only_web_addresses_become_links():
 
 
 def test_a_rate_without_a_unit_is_a_share():
-    assert unit_of(Measurement(name="TPR at 1 % FPR", estimate=ESTIMATE)) == "share"
-    assert unit_of(Measurement(name="AUC", estimate=ESTIMATE)) == ""
+    assert unit_of(Measurement(name="TPR at 1 % FPR", estimate=replace(ESTIMATE, method="bracket"))) == "share"
+    assert unit_of(Measurement(name="found", estimate=ESTIMATE)) == "share"
+    assert unit_of(Measurement(name="AUC", estimate=replace(ESTIMATE, method="DeLong"))) == ""
     assert unit_of(Measurement(name="latency", estimate=ESTIMATE, unit="ms")) == "ms"

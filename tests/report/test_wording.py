@@ -62,8 +62,8 @@ def test_a_tile_is_a_leak_if_either_family_is():
 
 
 def test_an_output_defense_is_no_remedy_for_released_weights():
-    for_weights = [best.defense.card.id for best in pick.best_defenses(leaky())]
-    for_scores = [best.defense.card.id for best in pick.best_defenses(_plan(leaky(), release=Access.SCORES))]
+    for_weights = [best.defense.card.id for best in pick.best_defenses(leaky(), Access.WEIGHTS)]
+    for_scores = [best.defense.card.id for best in pick.best_defenses(leaky(), Access.SCORES)]
     assert for_weights == ["mid"]
     assert for_scores == ["mid", "purifier"]
 
@@ -103,7 +103,7 @@ def test_the_three_numbers_have_interval_and_n_and_something_beside_them(name):
 
 
 def test_a_failed_control_stands_beside_the_number_that_it_puts_in_doubt():
-    assert "Blind classifier failed: AUC 0.83" in wording.carrying_numbers(confounded())[0].beside
+    assert "Blind classifier (fail): AUC 0.83" in wording.carrying_numbers(confounded())[0].beside
 
 
 def test_attacks_that_did_not_run_are_told():
@@ -121,3 +121,11 @@ def test_a_report_without_results_still_has_words():
     values = [number.value for number in wording.carrying_numbers(empty)]
     assert values == ["not measured", "not measured", "none"]
     assert wording.actions(empty)[0].title == "Audit again"
+
+
+def test_where_nothing_helps_the_weights_a_defended_lesser_release_is_offered():
+    report = leaky()
+    only_outputs = tuple(d for d in report.defenses if d.card.acts_on == "output")
+    actions = wording.actions(report.model_copy(update={"defenses": only_outputs}))
+    assert [action.title for action in actions] == ["Release scores only, from the file defended with Purifier"]
+    assert "accuracy change −0.20" in actions[0].effect

@@ -1,0 +1,188 @@
+"""Whole scans on real digits: the path of an audit, its replay, its privacy, and what it says under pure shift."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pypdf import PdfReader
+
+from auditor.audit import AuditOptions, audit
+from auditor.findings import AuditReport, Completed, Family, VerdictState
+from auditor.report import write_outputs
+from auditor.splits import load_splits
+from auditor.threat import Access
+from tests.digits import parts, trained_weights, write_network, write_splits
+
+ROLES = ("train", "test", "population")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A network overfitted to 300 digits, and its splits as image folders."""
+    folder = tmp_path_factory.mktemp("digits")
+    members, others, population = parts(300, 300, 400)
+    checkpoint = trained_weights(folder, *members)
+    splits = write_splits(folder / "splits", members, others, population, as_images=True)
+    return folder, checkpoint, splits
+
+
+def options(world, run, **changes):
+    folder, checkpoint, splits = world
+    return AuditOptions(
+        **{
+            "checkpoint": checkpoint,
+            "data": splits,
+            "arch": f"{folder / 'network.py'}:network",
+            "budget": "quick",
+            "device": "cpu",
+            "run_dir": folder / run,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def report(world):
+    return audit(options(world, "first"))
+
+
+def without_timings(report: AuditReport):
+    return report.model_dump(mode="json", exclude={"timings"})
+
+
+def test_every_part_of_the_audit_is_there(report):
+    assert {result.card.id for result in report.membership} == {
+        "gap", "loss", "modified-entropy", "attack-p", "rmia", "lira-scores", "lira-weights"
+    }  # fmt: skip
+    assert all(isinstance(result.outcome, Completed) for result in report.membership)
+    assert [control.id for control in report.controls] == ["blind", "owner-label-null", "instrument-null", "planted"]
+    assert {check.id for check in report.checks} >= {"recipe", "members-learned", "random-split", "population"}
+    assert [defense.status for defense in report.defenses] == ["completed", "completed"]
+    assert len(report.verdicts) == len(Access) * len(Family)
+    assert [result.status for result in report.inversion] == ["completed"]
+    assert all(timing.cpu_seconds > 0 for timing in report.timings if timing.phase == "train shadows")
+
+
+def test_a_model_that_learned_its_members_well_is_judged_by_its_recipe(report):
+    checks = {check.id: check for check in report.checks}
+    assert not checks["recipe"].voids
+    assert not checks["members-learned"].voids
+
+
+def test_below_a_thousand_a_side_nothing_is_said_of_low_fpr(report):
+    for result in report.membership:
+        assert all(endpoint.appendix for endpoint in result.outcome.endpoints if endpoint.fpr is not None)
+
+
+def test_inversion_cannot_say_below_twenty_classes(report):
+    assert {verdict.state for verdict in report.verdicts if verdict.family is Family.INVERSION} == {
+        VerdictState.CANNOT_SAY
+    }
+
+
+def test_labels_only_leaves_the_gap_attack_as_it_was(report):
+    defense = next(one for one in report.defenses if one.card.id == "labels-only")
+    gap = next(effect for effect in defense.effects if effect.attack_id == "gap")
+    assert gap.adaptive == gap.static
+    assert gap.adaptive.value == gap.undefended.value
+    assert (gap.change.low, gap.change.value, gap.change.high) == (0, 0, 0)
+    scores = [effect for effect in defense.effects if effect.access is Access.SCORES]
+    assert scores
+    assert all(effect.adaptive is None and effect.static is None for effect in scores)
+
+
+def test_the_same_plan_and_key_give_the_same_report(world, report):
+    folder = world[0]
+    again = audit(options(world, "again", plan=folder / "first" / "plan.json", workers=1))
+    assert without_timings(again) == without_timings(report)
+
+
+def test_a_killed_scan_goes_on_where_it_stopped(world, report):
+    folder, checkpoint, splits = world
+    run = folder / "killed"
+    command = [
+        str(Path(sys.executable).with_name("privaudit")), "scan", str(checkpoint), "--data", str(splits),
+        "--arch", f"{folder / 'network.py'}:network", "--budget", "quick", "--device", "cpu",
+        "--run-dir", str(run), "--plan", str(folder / "first" / "plan.json"), "-o", str(folder / "killed.json"),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list((run / "signals").glob("shadow-*"))) < 3 and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "killed.json").exists()
+    finished = {path: path.stat().st_mtime_ns for path in (run / "models").glob("*.safetensors")}
+    assert finished
+    again = audit(options(world, "killed", plan=folder / "first" / "plan.json"))
+    assert without_timings(again) == without_timings(report)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_no_output_holds_a_name_a_hash_or_a_pixel_of_a_record(world, report, tmp_path):
+    _, _, splits_folder = world
+    splits = load_splits(splits_folder)
+    files = [tmp_path / f"report.{suffix}" for suffix in ("html", "pdf", "json", "md")]
+    write_outputs(report, files)
+    text = b"\n".join(path.read_bytes() for path in files)
+    text += "\n".join(page.extract_text() for page in PdfReader(tmp_path / "report.pdf").pages).encode()
+    assert b"secret-" not in text
+    assert str(splits_folder).encode() not in text
+    for records in (splits.members, splits.non_members, splits.population):
+        for digest, image in zip(records.digests, records.inputs, strict=True):
+            assert digest.hex().encode() not in text
+            assert digest not in text
+            assert image.tobytes() not in text
+            assert base64.b64encode(image.tobytes())[:32] not in text
+    for role in ROLES:
+        for path in (splits_folder / role).rglob("*.png"):
+            assert path.read_bytes() not in text
+            assert base64.b64encode(path.read_bytes())[:48] not in text
+
+
+def test_the_run_folder_is_private(world, report):
+    run = world[0] / "first"
+    assert run.stat().st_mode & 0o777 == 0o700
+    assert (world[0] / "privaudit.key").stat().st_mode & 0o777 == 0o600
+    kept = AuditReport.model_validate_json((run / "report.json").read_text())
+    assert kept == report
+    key = (world[0] / "privaudit.key").read_bytes()
+    assert key not in (run / "plan.json").read_bytes()
+    assert key.hex().encode() not in (run / "report.json").read_bytes()
+
+
+def test_a_run_folder_of_other_data_or_options_is_refused(world, report):
+    from auditor.errors import InputError
+
+    with pytest.raises(InputError, match="another budget, seed"):
+        audit(options(world, "first", seed=5))
+
+
+def test_pure_shift_is_never_a_leak(tmp_path):
+    """The target saw neither split; the non-members are rotated and darkened."""
+    seen, alleged, (images, labels), population = parts(300, 300, 300, 400)
+    checkpoint = trained_weights(tmp_path, *seen)
+    shifted = (np.rot90(images, axes=(1, 2)) // 2, labels)
+    splits = write_splits(tmp_path / "splits", alleged, shifted, population)
+    found = audit(
+        AuditOptions(
+            checkpoint=checkpoint,
+            data=splits,
+            arch=write_network(tmp_path),
+            budget="quick",
+            device="cpu",
+            run_dir=tmp_path / "run",
+            defenses=(),
+        )
+    )
+    membership = [verdict for verdict in found.verdicts if verdict.family is Family.MEMBERSHIP]
+    assert {verdict.state for verdict in membership} == {VerdictState.CANNOT_SAY}
+    blind = next(control for control in found.controls if control.id == "blind")
+    assert blind.status == "fail"
+    assert json.loads(found.model_dump_json())["severity"] == "none"
