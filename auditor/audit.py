@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from auditor.battery import INVERSION, MEMBERSHIP, Plan, run_battery
+from auditor.battery import INVERSION, MEMBERSHIP, run_battery
 from auditor.checks import Subject, run_checks
 from auditor.comparison import Undefended, compare
 from auditor.compute import SILENT, Clock, Progress, RunFolder, Workers, default_workers, resolve_device
@@ -20,7 +20,7 @@ from auditor.findings import AuditReport, Environment
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion import inversion_facts, run_inversion
 from auditor.membership import Evidence, Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
-from auditor.planning import AuditOptions, plan_facts, settle_plan
+from auditor.planning import AuditOptions, Preview, plan_facts, preview, settle_plan
 from auditor.policy import severity_of
 from auditor.shadows import Answers, Blueprint, Laboratory
 from auditor.splits import load_key
@@ -31,8 +31,8 @@ __all__ = ["AuditOptions", "audit", "plan_audit"]
 _RUNS = Path("privaudit-runs")
 
 
-def plan_audit(options: AuditOptions) -> Plan:
-    """What `audit` would run, without training or writing anything.
+def plan_audit(options: AuditOptions) -> Preview:
+    """What `audit` would run and cost, without writing anything.
 
     Raises:
         InputError: checkpoint, data or options cannot be used.
@@ -41,7 +41,8 @@ def plan_audit(options: AuditOptions) -> Plan:
     target, splits = open_inputs(
         options.checkpoint, options.data, arch=options.arch, device=device, trust=options.trust_checkpoint
     )
-    return settle_plan(options, target, splits, None)[0]
+    torch.set_num_threads(1)
+    return preview(*settle_plan(options, target, splits, None), target)
 
 
 def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:

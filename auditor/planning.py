@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,13 @@ from auditor.shadows import AuditSet, TrainingSet, draw_audit_set, inclusion_pai
 from auditor.splits import Splits
 from auditor.target import Target
 from auditor.threat import Access
-from auditor.training import DEFAULT_RECIPE
+from auditor.training import DEFAULT_RECIPE, train
 from auditor.verdict import Limits
 
-__all__ = ["AuditOptions", "Design", "design_of", "plan_facts", "settle_plan"]
+__all__ = ["AuditOptions", "Design", "Preview", "design_of", "plan_facts", "preview", "settle_plan"]
 
 PLAN_NAME = "plan.json"
+_TRIAL_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,32 @@ class Design:
         return digest(
             np.packbits(self.inclusion), np.packbits(self.halves), b"".join(self.audit_set.records.digests).hex()
         )
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A plan with what it would cost here: CPU seconds of training, from a short timed trial."""
+
+    plan: Plan
+    training_seconds: float
+
+    def describe(self) -> str:
+        """What would run, and what it would cost, in plain lines."""
+        models = self.plan.shadows + 3
+        cost = f"about {self.training_seconds:,.0f} CPU seconds to train {models} models here, then the attacks"
+        return f"{self.plan.describe()}\ncost       {cost}"
+
+
+def preview(plan: Plan, design: Design, target: Target) -> Preview:
+    """Time one epoch on a few batches, and scale it to every model of the plan."""
+    records = design.audit_set.records
+    trial = records.take(np.arange(min(records.n, _TRIAL_BATCHES * plan.recipe.batch_size)))
+    recipe = plan.recipe.model_copy(update={"epochs": 1, "init": None})
+    started = process_time()
+    train(target, trial.inputs, trial.labels, recipe, seed=0)
+    seen = sum(int(one.included.sum()) + one.others * plan.others for one in (*design.shadows, *design.nulls))
+    seen += plan.evaluated
+    return Preview(plan, (process_time() - started) / trial.n * seen * plan.recipe.epochs)
 
 
 def design_of(splits: Splits, *, cap: int, shadows: int, seed: int) -> Design:

@@ -151,7 +151,7 @@ def test_bad_input(spoil, arguments, named, place, capsys):
             "--run-dir",
             "run",
             *arguments,
-        ]  # fmt: skip
+        ]
     )
     told = capsys.readouterr()
     assert code == 2, told.err

@@ -21,6 +21,6 @@ def plan(terminal: Terminal, as_json: bool, **arguments: Unpack[AuditArguments])
     """Say what a scan of CHECKPOINT would run, without running it."""
     from auditor.audit import plan_audit
 
-    planned = plan_audit(audit_options(arguments))
-    terminal.emit(planned.model_dump_json(indent=2) if as_json else clean(planned.describe()))
+    preview = plan_audit(audit_options(arguments))
+    terminal.emit(preview.plan.model_dump_json(indent=2) if as_json else clean(preview.describe()))
     return Exit.DONE

@@ -95,8 +95,8 @@ def inversion_table(report: AuditReport) -> Table:
     return Table("Inversion attacks", head, rows, frozenset({3, 4}))
 
 
-def _measured(measurements: tuple[Measurement, ...]) -> str:
-    return "; ".join(_measurement(measurement) for measurement in measurements) or "–"
+def _measured(measurements: tuple[Measurement, ...]) -> tuple[str, ...]:
+    return tuple(_measurement(measurement) for measurement in measurements) or ("–",)
 
 
 def _measurement(measurement: Measurement) -> str:
@@ -221,16 +221,14 @@ def _left(estimate: Estimate | None, metric: Metric) -> str:
 def controls(report: AuditReport) -> Table:
     """Every control with its number."""
     rows = tuple(_control_row(control) for control in report.controls)
-    return Table("Controls", ("Control", "Result", "Measured", "What it says"), rows)
+    return Table("Controls", ("Control", "Result", "What was seen"), rows)
 
 
 def _control_row(control: ControlResult) -> Row:
-    name = f"{clean(control.title)}. {clean(control.question)}"
+    name = (clean(control.title), clean(control.question))
     voids = f" Voids: {', '.join(control.voids)}." if control.voids and control.status != "pass" else ""
-    return Row(
-        (name, wording.mark(control.status), _measured(control.measurements), clean(control.sentence) + voids),
-        control.status,
-    )
+    seen = (clean(control.sentence) + voids, *(_measurement(measurement) for measurement in control.measurements))
+    return Row((name, wording.mark(control.status), seen), control.status)
 
 
 def doses(report: AuditReport) -> Picture | None:

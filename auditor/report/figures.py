@@ -150,9 +150,9 @@ def roc(curves: Sequence[Curve], floor: float, fpr: float) -> str:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda share, _: level(share)))
             axis.set_minor_formatter(NullFormatter())
-        axes.legend(loc="lower right", handlelength=3.2)
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.01, -0.13), ncols=2, handlelength=3.2)
 
-    return _svg(4.1, draw)
+    return _svg(4.4, draw)
 
 
 def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
@@ -170,7 +170,7 @@ def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
         linewidth=curve.line.width,
         linestyle=curve.line.dash,
         drawstyle="steps-post",
-        label=_label(curve.label, 48),
+        label=_label(curve.label, 40),
     )
 
 
@@ -187,7 +187,8 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel]) -> str:
         for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             _draw_panel(ax, panel, [(row.estimates[column], row.filled) for row in rows], places)
         axes[0].set_ylim(height - 0.4, -0.6)
-        axes[0].set_yticks([*places, *headings], [*(_label(row.label, 44) for row in rows), *headings.values()])
+        room = 60 if len(panels) == 1 else 44
+        axes[0].set_yticks([*places, *headings], [*(_label(row.label, room) for row in rows), *headings.values()])
         for tick, place in zip(axes[0].get_yticklabels(), [*places, *headings], strict=True):
             tick.set_fontweight("bold" if place in headings else "normal")
 
@@ -333,8 +334,9 @@ def _draw_key(axes: Axes, found: Sequence[Move]) -> None:
 def _percent_axes(axes: Axes, *, percent: bool, change: bool) -> None:
     if percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
-    if change:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: _signed(100 * share)))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda share, _: _signed(100 * share) if change else level(round(share, 6)))
+    )
 
 
 def _signed(points: float) -> str:

@@ -79,7 +79,7 @@ def _curves(report: AuditReport) -> list[figures.Curve]:
     dashes = cycle(_DASHES)
     curves = []
     for result in report.membership:
-        if result.role is Role.PRIMARY and isinstance(result.outcome, Completed):
+        if result.role is Role.PRIMARY and isinstance(result.outcome, Completed) and pick.has_curve(result, report):
             bold = shown is not None and result is shown.attack
             line = figures.Line(figures.BLUE, 2.4, band=True) if bold else figures.Line(figures.BLUE, 1.1, next(dashes))
             curves.append(figures.Curve(_name(result), result.outcome.roc, line))

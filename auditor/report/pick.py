@@ -39,6 +39,7 @@ __all__ = [
     "control_value",
     "doubtful_controls",
     "endpoint",
+    "has_curve",
     "headline",
     "judged",
     "judged_at",
@@ -118,8 +119,15 @@ def best_endpoint(results: Iterable[AttackResult], fpr: float) -> Shown | None:
     for metric in (Metric.TPR_AT_FPR, Metric.AUC):
         shown = [Shown(r, found) for r in every if (found := endpoint(r.outcome, metric, fpr)) and not found.appendix]
         if shown:
-            return max(shown, key=lambda each: each.endpoint.estimate.value)
+            return max(shown, key=lambda each: (each.endpoint.estimate.value, each.attack.card.access.rank))
     return None
+
+
+def has_curve(result: AttackResult, report: AuditReport) -> bool:
+    """Whether a ROC curve says more than one point: an attack with two values (right or wrong) has no low FPR."""
+    fpr = report.plan.tpr_fpr
+    every = any(endpoint(other.outcome, Metric.TPR_AT_FPR, fpr) for other in report.membership)
+    return not every or endpoint(result.outcome, Metric.TPR_AT_FPR, fpr) is not None
 
 
 def headline(report: AuditReport) -> Shown | None:
@@ -194,7 +202,7 @@ def doubtful_controls(report: AuditReport) -> tuple[ControlResult, ...]:
 
 
 def control_value(report: AuditReport, shown: Shown) -> tuple[ControlResult, Measurement] | None:
-    """The number of the owner-label null that belongs beside another one: of the same metric and access, if possible."""
+    """The number of the owner-label null that belongs beside another one: of its metric and access, if there is one."""
     found = control(report, "null")
     if found is None or not found.measurements:
         return None

@@ -16,9 +16,9 @@ Facts = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table; the first cell is its heading, `mark` the level that colours it."""
+    """A row of a table; the first cell is its heading, `mark` the level that colours it. A tuple is a cell of lines."""
 
-    cells: tuple[str, ...]
+    cells: tuple[str | tuple[str, ...], ...]
     mark: str = ""
 
 

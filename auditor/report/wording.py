@@ -248,7 +248,10 @@ def _lower_the_leak(report: AuditReport) -> list[Action]:
         lesser = [access for access in pick.RELEASES if access.rank < report.plan.release.rank]
         found = [action for access in lesser for action in _take_defenses(report, access)[:1]]
     return found or [
-        Action("Do not release this file as it is", "Neither a defense nor a lesser release was measured to help.")
+        Action(
+            "Do not release this file as it is",
+            f"{_no_defense(report)} No lesser release came out without a leak.",
+        )
     ]
 
 

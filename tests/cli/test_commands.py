@@ -14,7 +14,11 @@ from tests.minimal_report import report
 from tests.tiny_checkpoints import timm_folder
 
 
-class FakePlan:
+class FakePreview:
+    @property
+    def plan(self) -> FakePreview:
+        return self
+
     def model_dump_json(self, *, indent: int) -> str:
         return json.dumps({"shadows": 16}, indent=indent)
 
@@ -24,7 +28,7 @@ class FakePlan:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("auditor.audit.plan_audit", lambda options: FakePlan())
+    monkeypatch.setattr("auditor.audit.plan_audit", lambda options: FakePreview())
     path = tmp_path / "model.safetensors"
     path.touch()
     return path
