@@ -7,7 +7,6 @@ from auditor.findings import (
     AttackResult,
     AuditReport,
     Completed,
-    DefenseCard,
     DefenseResult,
     Endpoint,
     Failed,
@@ -41,31 +40,32 @@ def methods(report: AuditReport) -> tuple[Method, ...]:
     for result in report.inversion:
         outcome = f"ran on {count(result.classes)} classes, {count(result.queries_per_class)} queries per class"
         told = outcome if result.status == "completed" else f"{result.status}: {clean(result.reason)}"
-        found.append(_method(result.card, "inversion", told))
+        found.append(_method(result.card, "inversion", (told,)))
     return tuple(found)
 
 
-def _outcome(result: AttackResult) -> str:
+def _outcome(result: AttackResult) -> tuple[str, ...]:
     match result.outcome:
         case Skipped(reason=reason):
-            return f"not run: {clean(reason)}"
+            return (f"not run: {clean(reason)}",)
         case Failed(error=error):
-            return f"failed: {clean(error)}"
+            return (f"failed: {clean(error)}",)
         case Completed() as done:
-            queries = f"{count(done.queries_per_record)} queries per record"
-            ends = "; ".join(_endpoint_told(end) for end in done.endpoints)
-            return f"{ends}. Evaluated on {clean(done.evaluated_on)}, {queries}."
+            where = f"evaluated on {clean(done.evaluated_on)}, {count(done.queries_per_record)} queries per record"
+            return (*(_endpoint_told(end) for end in done.endpoints), where)
 
 
 def _endpoint_told(end: Endpoint) -> str:
     found = end.estimate
     told = f"{metric_name(end.metric, end.fpr)} {cell(found, metric_unit(end.metric))}, {counts(found.n)}"
+    p = p_value(end.p_value)
+    tested = f"p {p}" if p.startswith("<") else f"p = {p}"
     small = ", n too small for a headline" if end.appendix else ""
-    return f"{told}, p = {p_value(end.p_value)}, {clean(found.method)}, {interval_name(found)}{small}"
+    return f"{told}, {tested}, {clean(found.method)}, {interval_name(found)}{small}"
 
 
-def _method(card: AttackCard, role: str, outcome: str) -> Method:
-    facts = (
+def _method(card: AttackCard, role: str, outcome: tuple[str, ...]) -> Method:
+    facts: Facts = (
         ("Access", f"{card.access} ({card.access.description}); {role}"),
         ("Needs", wording.needs(card)),
         ("Score", clean(card.formula)),
@@ -84,13 +84,14 @@ def defense_methods(report: AuditReport) -> tuple[Method, ...]:
 
 
 def _defense_method(defense: DefenseResult) -> Method:
-    card: DefenseCard = defense.card
-    facts = (
+    card = defense.card
+    facts: Facts = (
         ("Acts on", f"the {card.acts_on}; counts for release of {', '.join(card.counts_for) or 'nothing'}"),
         ("Settings", _settings(card.settings)),
         ("Changed", clean(card.changed)),
         ("Fidelity", str(card.fidelity)),
         ("Result", f"{defense.status}, {wording.seeds(defense)}" if not defense.reason else clean(defense.reason)),
+        ("Costs", tuple(wording.measured(cost) for cost in defense.costs)),
         ("If weights are released", clean(defense.void_when_weights)),
     )
     citation, url = (clean(card.paper.citation), link(card.paper.url)) if card.paper else ("", "")

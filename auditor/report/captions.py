@@ -32,6 +32,8 @@ __all__ = [
     "exposure",
 ]
 
+_TOLD = 4
+
 ROC = (
     "ROC curves on logarithmic axes: what matters is far left, where few non-members are flagged. Bold: the attack "
     "that carries the verdict, with its pointwise band. Dashed: controls that should stay on the chance line. The "
@@ -108,7 +110,13 @@ def alt_inversion(rows: tuple[tuple[InversionResult, Measurement], ...]) -> str:
         f"{short(result.card.title)} over {clean(excess.against)} {phrase(excess.estimate, unit_of(excess))}"
         for result, excess in rows
     ]
-    return f"Excess of each inversion attack over its controls: {'; '.join(told)}."
+    return f"Excess of each inversion attack over its controls: {_some(told)}."
+
+
+def _some(told: list[str]) -> str:
+    """As much as one wants to hear read aloud; the table behind the figure has all of it."""
+    more = f"; {count(len(told) - _TOLD)} more in the table" if len(told) > _TOLD else ""
+    return "; ".join(told[:_TOLD]) + more
 
 
 def alt_doses(control: ControlResult) -> str:
@@ -117,7 +125,7 @@ def alt_doses(control: ControlResult) -> str:
         f"planted TPR {value(dose.tpr, 'share')}: found {phrase(dose.detected, 'share')}"
         for dose in sorted(control.doses, key=lambda dose: dose.tpr.value)
     ]
-    return f"How often a planted leak was found, by size: {'; '.join(told)}."
+    return f"How often a planted leak was found, by size: {_some(told)}."
 
 
 def alt_defenses(judged: tuple[pick.Judged, ...]) -> str:
@@ -127,4 +135,4 @@ def alt_defenses(judged: tuple[pick.Judged, ...]) -> str:
         f"{phrase(each.effect.undefended, metric_unit(each.effect.metric))}"
         for each in judged
     ]
-    return f"Leakage against utility per defense, attacker who knows of it: {'; '.join(told)}."
+    return f"Leakage against utility per defense, attacker who knows of it: {_some(told)}."

@@ -96,13 +96,7 @@ def inversion_table(report: AuditReport) -> Table:
 
 
 def _measured(measurements: tuple[Measurement, ...]) -> tuple[str, ...]:
-    return tuple(_measurement(measurement) for measurement in measurements) or ("–",)
-
-
-def _measurement(measurement: Measurement) -> str:
-    found = measurement.estimate
-    over = f", against {clean(measurement.against)}" if measurement.against else ""
-    return f"{clean(measurement.name)} {cell(found, unit_of(measurement))}{over}, {counts(found.n)}"
+    return tuple(wording.measured(measurement) for measurement in measurements) or ("–",)
 
 
 # --- defenses --------------------------------------------------------------------------------------------------------
@@ -204,7 +198,7 @@ def _defense_row(defense: DefenseResult, judged: pick.Judged | None) -> Row:
             f"void: {clean(defense.void_when_weights)}"
             if defense.void_when_weights
             else _left(file_out.left if file_out else None, effect.metric),
-            _measured(defense.costs),
+            _measured(pick.accuracies(defense) or defense.costs),
             count(defense.seeds),
         )
     )
@@ -227,7 +221,7 @@ def controls(report: AuditReport) -> Table:
 def _control_row(control: ControlResult) -> Row:
     name = (clean(control.title), clean(control.question))
     voids = f" Voids: {', '.join(control.voids)}." if control.voids and control.status != "pass" else ""
-    seen = (clean(control.sentence) + voids, *(_measurement(measurement) for measurement in control.measurements))
+    seen = (clean(control.sentence) + voids, *(wording.measured(measurement) for measurement in control.measurements))
     return Row((name, wording.mark(control.status), seen), control.status)
 
 

@@ -11,7 +11,7 @@ from auditor.report.wording import Action, Number
 
 __all__ = ["Facts", "Method", "Page", "Picture", "Row", "Table", "Tile", "VerdictLine", "picture"]
 
-Facts = tuple[tuple[str, str], ...]
+Facts = tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from auditor.findings import (
 )
 from auditor.report import pick
 from auditor.report.text import (
+    cell,
     clean,
     count,
     counts,
@@ -50,6 +51,7 @@ __all__ = [
     "carrying_numbers",
     "doubts",
     "mark",
+    "measured",
     "needs",
     "release_name",
     "scope",
@@ -336,6 +338,13 @@ def best_of_all(report: AuditReport) -> str:
 
 
 # --- the evidence and the appendix ------------------------------------------------------------------------------------
+
+
+def measured(measurement: Measurement) -> str:
+    """A measurement with its interval, what it is held against, and n."""
+    found = measurement.estimate
+    over = f", against {clean(measurement.against)}" if measurement.against else ""
+    return f"{clean(measurement.name)} {cell(found, unit_of(measurement))}{over}, {counts(found.n)}"
 
 
 def needs(card: AttackCard) -> str:
