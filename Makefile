@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 demo: setup ## audit the leaky sample model; reports in privaudit-report/
-	$(BIN)/privaudit scan $(SAMPLE)/ --data $(SAMPLE)/splits --run-dir privaudit-runs/demo
+	$(BIN)/privaudit scan $(SAMPLE)/ --data $(SAMPLE)/splits --budget quick --run-dir privaudit-runs/demo
 	@printf '\nThe reports:\n'; ls privaudit-report/report.*
 
 test: setup ## the test suite

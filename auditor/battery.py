@@ -149,7 +149,7 @@ MEMBERSHIP = (
     Attack(
         AttackCard(
             id="lira-scores",
-            title="LiRA (online, pooled variance, released probabilities)",
+            title="LiRA (online) on released scores",
             family=Family.MEMBERSHIP,
             paper=_CARLINI,
             fidelity=Fidelity.OFFICIAL_CODE,
@@ -166,7 +166,7 @@ MEMBERSHIP = (
     Attack(
         AttackCard(
             id="lira-weights",
-            title="LiRA (online, pooled variance, logits)",
+            title="LiRA (online) on logits",
             family=Family.MEMBERSHIP,
             paper=_CARLINI,
             fidelity=Fidelity.OFFICIAL_CODE,

@@ -390,8 +390,10 @@ class InversionResult(Part):
 
 
 class DosePoint(Part):
-    """Planted control: a share `dose` of pseudo-members made leaky, the rate at which the primary tests then reject."""
+    """Planted control: a share `dose` of pseudo-members made leaky, and how often the attack's tests then reject."""
 
+    attack_id: str
+    access: Access
     dose: float
     tpr: Estimate
     detected: Estimate

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.findings import Check, ControlResult, Endpoint, Family, Metric, Verdict, VerdictState, Void
+from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
 __all__ = ["AccessFacts", "Doubt", "InversionFacts", "Limits", "decide_inversion", "decide_membership", "doubts_of"]
@@ -200,17 +201,17 @@ def leak_sentence(own: AccessFacts, limits: Limits) -> str:
     )
     tpr = next((one for one in own.endpoints if one.metric is Metric.TPR_AT_FPR and not one.appendix), None)
     if tpr is not None and tpr.rejected:
-        value = tpr.estimate
-        right = _PRIOR * value.value / (_PRIOR * value.value + (1 - _PRIOR) * limits.fpr)
+        found, chance = tpr.estimate, _percent(limits.fpr)
+        right = _PRIOR * found.value / (_PRIOR * found.value + (1 - _PRIOR) * limits.fpr)
         return (
-            f"{attacker} recognises {value.value:.1%} (95 % interval {value.low:.1%} to {value.high:.1%}) of the "
-            f"audited training records while wrongly flagging {limits.fpr:.0%} of the others; guessing would reach "
-            f"{limits.fpr:.0%}. If 1 in 100 candidates was a member, {right:.0%} of the flags would be right."
+            f"{attacker} recognises {_share(found)} of the audited training records while wrongly flagging {chance} of the "
+            f"others; guessing would reach {chance}. If 1 in 100 candidates was a member, {_percent(right)} of the flags "
+            "would be right."
         )
     auc = next(one for one in own.endpoints if one.metric is Metric.AUC)
     return (
-        f"{attacker} tells a training record from another record of the same kind in {auc.estimate.value:.1%} of pairs "
-        f"(95 % interval {auc.estimate.low:.1%} to {auc.estimate.high:.1%}); guessing would reach 50 %."
+        f"{attacker} tells a training record from another record of the same kind in {_share(auc.estimate)} of pairs; "
+        "guessing would reach 50 %."
     )
 
 
@@ -219,17 +220,18 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
     tpr = [one for one in endpoints if one.metric is Metric.TPR_AT_FPR and one.upper_bound is not None]
     if tpr:
         bound = max(one.upper_bound or 0.0 for one in tpr)
-        planted = f"A planted leak of {limits.tpr:.0%} was found again."
+        planted = f"A planted leak of {_percent(limits.tpr)} was found again."
         first = (
-            f"The primary attacks recognise at most {bound:.1%} (simultaneous 95 % bound, {own.evaluated:,} records a "
-            f"side) of the audited training records at {limits.fpr:.0%} false flags; guessing reaches {limits.fpr:.0%}."
+            f"The primary attacks recognise at most {_percent(bound)} (simultaneous 95 % bound, {own.evaluated:,} "
+            f"records a side) of the audited training records at {_percent(limits.fpr)} false flags; guessing reaches "
+            f"{_percent(limits.fpr)}."
         )
     else:
         bound = max(one.upper_bound or 0.0 for one in endpoints)
         planted = "A planted leak at the limit was found again."
         first = (
-            f"By AUC only: the primary attacks order at most {bound:.1%} of pairs rightly (simultaneous 95 % bound, "
-            f"{own.evaluated:,} records a side); guessing reaches 50 %."
+            f"By AUC only: the primary attacks order at most {_percent(bound)} of pairs rightly (simultaneous 95 % "
+            f"bound, {own.evaluated:,} records a side); guessing reaches 50 %."
         )
     return " ".join(part for part in (first, secondary_note, planted, "Attacks not run may do better.") if part)
 
@@ -292,8 +294,18 @@ def _rejections(own: AccessFacts) -> str:
 
 
 def _name(endpoint: Endpoint) -> str:
-    return "AUC" if endpoint.metric is Metric.AUC else f"TPR at {endpoint.fpr:.0%} FPR"
+    return "AUC" if endpoint.metric is Metric.AUC else f"TPR at {_percent(endpoint.fpr or 0.0)} FPR"
 
 
 def _number(endpoint: Endpoint, value: float) -> str:
-    return f"{value:.3f}" if endpoint.metric is Metric.AUC else f"{value:.1%}"
+    return f"{value:.3f}" if endpoint.metric is Metric.AUC else _percent(value)
+
+
+def _share(found: Estimate) -> str:
+    return f"{_percent(found.value)} (95 % interval {_percent(found.low)} to {_percent(found.high)})"
+
+
+def _percent(share: float) -> str:
+    """A share with two significant digits."""
+    digits = 0 if share >= 0.0995 or share == round(share, 2) else 1
+    return f"{100 * share:.{digits}f} %"

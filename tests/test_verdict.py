@@ -136,11 +136,11 @@ def test_below_the_low_fpr_size_it_is_by_auc_only():
 
 def test_sentences_carry_their_numbers():
     leak = decide_membership([replace(WEIGHTS, endpoints=LOUD)], [], LIMITS)[0].sentence
-    assert "14.0%" in leak
+    assert "recognises 14 % (95 % interval 12 % to 16 %)" in leak
     assert "trains 8 models" in leak
-    assert "12% of the flags" in leak  # 0.01 * 0.14 / (0.01 * 0.14 + 0.99 * 0.01)
+    assert "12 % of the flags" in leak  # 0.01 * 0.14 / (0.01 * 0.14 + 0.99 * 0.01)
     nothing = decide_membership([WEIGHTS], [], LIMITS)[0].sentence
-    assert "at most 3.7%" in nothing
+    assert "at most 3.7 %" in nothing
     assert "Attacks not run may do better." in nothing
 
 

@@ -113,6 +113,8 @@ def _dose(
         detections += min(p_values) <= limits.family_wise_error / tests
         recognised += round(tpr_at_fpr(scores, pseudo.membership, limits.fpr).value * sides)
     point = DosePoint(
+        attack_id=attack.card.id,
+        access=attack.card.access,
         dose=share,
         tpr=proportion(recognised, _PLANTINGS * sides, unit="pseudo-members of all plantings"),
         detected=proportion(detections, _PLANTINGS, unit="plantings"),

@@ -232,10 +232,11 @@ def doses(report: AuditReport) -> Picture | None:
         return None
     table = Table(
         "Planted leaks and how often they were found",
-        ("Records planted", "TPR of the planted leak", "Found", "n"),
+        ("Access", "Records planted", "TPR of the planted leak", "Found", "n"),
         tuple(
             Row(
                 (
+                    dose.access,
                     scaled(dose.dose, "share"),
                     cell(dose.tpr, "share"),
                     cell(dose.detected, "share"),
@@ -244,7 +245,7 @@ def doses(report: AuditReport) -> Picture | None:
             )
             for dose in control.doses
         ),
-        frozenset({0, 1, 2, 3}),
+        frozenset({1, 2, 3, 4}),
     )
     return picture(
         figures.doses(control.doses, report.plan.tpr_limit), captions.DOSES, captions.alt_doses(control), table

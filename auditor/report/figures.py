@@ -22,6 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from auditor.findings import DosePoint, Histogram, RocCurve
 from auditor.report.text import clean, level
 from auditor.stats.estimate import Estimate
+from auditor.threat import Access
 
 __all__ = ["Curve", "Dash", "Dot", "Line", "Move", "doses", "dots", "histograms", "moves", "roc"]
 
@@ -262,6 +263,8 @@ def _draw_histogram(axes: Axes, histogram: Histogram) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
 
 
+_SHAPES = ("o", "s", "^", "D", "v", "P")
+
 # --- planted control -------------------------------------------------------------------------------------------------
 
 
@@ -270,13 +273,11 @@ def doses(points: Sequence[DosePoint], limit: float) -> str:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        sizes = np.array([point.tpr.value for point in points])
-        found = np.array([point.detected.value for point in points])
-        low, high = (np.array([getattr(point.detected, end) for point in points]) for end in ("low", "high"))
         axes.axvline(limit, color=VERMILLION, linewidth=0.9, linestyle=(0, (4, 2)))
         axes.text(limit, 1.06, f"limit {level(limit)}", color=VERMILLION, fontsize=7.5, ha="center")
-        axes.vlines(sizes, low, high, color=BLACK, linewidth=1.2)
-        axes.plot(sizes, found, "s", color=SKY, markeredgecolor=BLACK, markersize=5)
+        for access, shape in zip(Access, _SHAPES, strict=False):
+            _draw_doses(axes, [point for point in points if point.access is access], shape, access)
+        axes.legend(loc="lower right")
         axes.set(ylim=(-0.04, 1.04), xlabel="Size of the planted leak (TPR)", ylabel="Found by the primary tests")
         axes.grid(visible=True)
         for axis in (axes.xaxis, axes.yaxis):
@@ -285,9 +286,16 @@ def doses(points: Sequence[DosePoint], limit: float) -> str:
     return _svg(2.3, draw)
 
 
-# --- defenses --------------------------------------------------------------------------------------------------------
+def _draw_doses(axes: Axes, points: Sequence[DosePoint], shape: str, access: Access) -> None:
+    if not points:
+        return
+    sizes = [point.tpr.value for point in points]
+    axes.vlines(sizes, [point.detected.low for point in points], [point.detected.high for point in points], color=BLACK)
+    found = [point.detected.value for point in points]
+    axes.plot(sizes, found, shape + ":", color=SKY, markeredgecolor=BLACK, markersize=5, label=access.value)
 
-_SHAPES = ("o", "s", "^", "D", "v", "P")
+
+# --- defenses --------------------------------------------------------------------------------------------------------
 
 
 def moves(found: Sequence[Move], leakage: str, utility: str, *, percent: bool, change: bool) -> str:

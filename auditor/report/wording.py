@@ -17,6 +17,7 @@ from auditor.findings import (
     DefenseResult,
     Measurement,
     Metric,
+    Role,
     Severity,
     Verdict,
     VerdictState,
@@ -247,8 +248,9 @@ def _lower_the_leak(report: AuditReport) -> list[Action]:
     found = _take_defenses(report, report.plan.release)[:2] if by_membership else []
     found += [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
     if by_membership and not found:
+        found.insert(0, Action(f"Do not release the {report.plan.release} as they are", _no_defense(report)))
         lesser = [access for access in pick.RELEASES if access.rank < report.plan.release.rank]
-        found = [action for access in lesser for action in _take_defenses(report, access)[:1]]
+        found += [action for access in lesser for action in _take_defenses(report, access)[:1]]
     return found or [
         Action(
             "Do not release this file as it is",
@@ -258,19 +260,27 @@ def _lower_the_leak(report: AuditReport) -> list[Action]:
 
 
 def _take_defenses(report: AuditReport, release: Access) -> list[Action]:
-    return [_take_defense(best, release, report.plan.release) for best in pick.best_defenses(report, release)]
+    return [_take_defense(best, release, report) for best in pick.best_defenses(report, release)]
 
 
-def _take_defense(best: pick.Judged, release: Access, declared: Access) -> Action:
-    effect = best.effect
+def _take_defense(best: pick.Judged, release: Access, report: AuditReport) -> Action:
+    effect, declared = best.effect, report.plan.release
     what = "Release the file" if release is declared else f"Release {release} only, from the file"
     price = "".join(f"; {_measured(cost)}" for cost in pick.accuracies(best.defense))
     return Action(
         f"{what} defended with {short(best.defense.card.title)}",
         f"An attacker who knows of it reaches {_reached(best.left, effect.metric, effect.fpr)} instead of "
         f"{phrase(effect.undefended, metric_unit(effect.metric))}{price}; {counts(effect.undefended.n)}, "
-        f"{seeds(best.defense)}.",
+        f"{seeds(best.defense)}. {_left_over(best, report)}".strip(),
     )
+
+
+def _left_over(best: pick.Judged, report: AuditReport) -> str:
+    """Whether what a defense leaves is still more than the limit allows."""
+    limit = report.plan.auc_limit if best.effect.metric is Metric.AUC else report.plan.tpr_limit
+    if best.left.value <= limit:
+        return ""
+    return f"That is still above the limit of {scaled(limit, metric_unit(best.effect.metric))}: a leak remains."
 
 
 def _release_less(report: AuditReport, access: Access) -> Action:
@@ -325,16 +335,22 @@ def scope(report: AuditReport) -> str:
 
 
 def best_of_all(report: AuditReport) -> str:
-    """The largest number that any membership attack reached, with the limit of that statement."""
-    ran = sum(isinstance(result.outcome, Completed) for result in report.membership)
-    shown = pick.best_endpoint(report.membership, report.plan.tpr_fpr)
+    """How far the primary attacks got and the best secondary one, with the limit of that statement."""
+    primary = tuple(result for result in report.membership if result.role is Role.PRIMARY)
+    shown = pick.best_endpoint(primary, report.plan.tpr_fpr)
     if shown is None:
-        return "No membership attack ran; attacks not run may find a leak."
+        return "No primary membership attack ran; attacks not run may find a leak."
     found = shown.endpoint
-    return (
-        f"None of the {count(ran)} membership attacks run did better than "
-        f"{_reached(found.estimate, found.metric, found.fpr)} ({counts(found.estimate.n)}); attacks not run may."
-    )
+    ran = sum(isinstance(result.outcome, Completed) for result in primary)
+    reached = f"{_reached(found.estimate, found.metric, found.fpr)} ({counts(found.estimate.n)})"
+    told = [f"None of the {count(ran)} primary membership attacks did better than {reached}."]
+    if choice := report.secondary_choice:
+        reported = choice.reported_value
+        told.append(
+            f"The best of {count(choice.chosen_from)} secondary ones reached "
+            f"{_reached(reported, choice.metric, choice.fpr)} on the half it was not chosen on ({counts(reported.n)})."
+        )
+    return " ".join([*told, "Attacks not run may do better."])
 
 
 # --- the evidence and the appendix ------------------------------------------------------------------------------------

@@ -388,7 +388,13 @@ def controls(*, blind_auc: float = 0.505) -> tuple[ControlResult, ...]:
             measurements=(Measurement(name="detected at the limit", estimate=share(0.99, 200, "draws"), unit="share"),),
             roc=Strength(0.06, 3.0, 0.02).roc(),
             doses=tuple(
-                DosePoint(dose=dose, tpr=share(tpr, N), detected=share(found, 200, "draws"))
+                DosePoint(
+                    attack_id="lira-weights",
+                    access=Access.WEIGHTS,
+                    dose=dose,
+                    tpr=share(tpr, N),
+                    detected=share(found, 200, "draws"),
+                )
                 for dose, tpr, found in (
                     (0.005, 0.0134, 0.19),
                     (0.01, 0.0168, 0.56),

@@ -25,7 +25,7 @@ def document(content):
 
 def test_the_first_page_holds_the_answer(document):
     text = " ".join(document.pages[0].extract_text().split())
-    for words in ("Leak found", "The numbers that carry it", "What to do", "What this is not", "attacks not run may"):
+    for words in ("Leak found", "The numbers that carry it", "What to do", "What this is not", "Attacks not run may"):
         assert words in text
     assert "Contents" not in text
 
