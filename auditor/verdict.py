@@ -204,9 +204,9 @@ def leak_sentence(own: AccessFacts, limits: Limits) -> str:
         found, chance = tpr.estimate, _percent(limits.fpr)
         right = _PRIOR * found.value / (_PRIOR * found.value + (1 - _PRIOR) * limits.fpr)
         return (
-            f"{attacker} recognises {_share(found)} of the audited training records while wrongly flagging {chance} of the "
-            f"others; guessing would reach {chance}. If 1 in 100 candidates was a member, {_percent(right)} of the flags "
-            "would be right."
+            f"{attacker} recognises {_share(found)} of the audited training records while wrongly flagging {chance} "
+            f"of the others; guessing would reach {chance}. If 1 in 100 candidates was a member, "
+            f"{_percent(right)} of the flags would be right."
         )
     auc = next(one for one in own.endpoints if one.metric is Metric.AUC)
     return (

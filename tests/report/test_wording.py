@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from auditor.findings import Family, Metric, Verdict, VerdictState
@@ -111,7 +113,13 @@ def test_attacks_that_did_not_run_are_told():
     assert set(not_run) == {"quantile", "boundary", "boundary-repulsion"}
     assert "did not converge" in not_run["quantile"]
     assert "9 attacks" in wording.scope(leaky())
-    assert wording.best_of_all(leaky()).endswith("attacks not run may.")
+    assert wording.best_of_all(leaky()).endswith("Attacks not run may do better.")
+
+
+def test_a_secondary_attack_does_not_contradict_the_primary_ones():
+    told = wording.best_of_all(leaky())
+    assert told.startswith("None of the 3 primary membership attacks did better than")
+    assert "on the half it was not chosen on" in told
 
 
 def test_a_report_without_results_still_has_words():
@@ -123,9 +131,18 @@ def test_a_report_without_results_still_has_words():
     assert wording.actions(empty)[0].title == "Audit again"
 
 
+def effect_left(effect):
+    """The percentage that an action says an attacker still reaches."""
+    return float(re.search(r"reaches ([\d.]+)", effect)[1])
+
+
 def test_where_nothing_helps_the_weights_a_defended_lesser_release_is_offered():
     report = leaky()
     only_outputs = tuple(d for d in report.defenses if d.card.acts_on == "output")
     actions = wording.actions(report.model_copy(update={"defenses": only_outputs}))
-    assert [action.title for action in actions] == ["Release scores only, from the file defended with Purifier"]
-    assert "accuracy change −0.20" in actions[0].effect
+    assert [action.title for action in actions] == [
+        "Do not release the weights as they are",
+        "Release scores only, from the file defended with Purifier",
+    ]
+    assert "accuracy change −0.20" in actions[1].effect
+    assert ("a leak remains" in actions[1].effect) is (effect_left(actions[1].effect) > 5)
