@@ -11,7 +11,7 @@ import torch
 
 from auditor.battery import INVERSION, MEMBERSHIP, run_battery
 from auditor.checks import Subject, run_checks
-from auditor.comparison import Undefended, compare
+from auditor.comparison import Undefended, compare, through_of
 from auditor.compute import SILENT, Clock, Progress, RunFolder, Workers, default_workers, resolve_device
 from auditor.controls.blind import blind_features
 from auditor.controls.panel import run_controls, secondary_note
@@ -69,7 +69,8 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
         audit_set = design.audit_set
         data = data_facts(splits, audit_set, key)
         blueprint = Blueprint(target.architecture, target.facts, str(device))
-        laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress)
+        through = through_of(target)
+        laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, through)
 
         with clock.phase("ask the target"):
             laboratory.publish()
@@ -83,7 +84,7 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
         evidence = Evidence(answers, shadows, design.inclusion)
         jury = Jury.of(audit_set.records, audit_set.membership, plan.seed)
         with clock.phase("membership attacks"):
-            scored = run_battery(plan, evidence, jury)
+            scored = run_battery(plan, evidence, jury, shows=target.shows)
             choice = choose_secondary(scored, jury, plan.limits)
             strongest = strongest_primary(scored)
         with clock.phase("controls and checks"):

@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from auditor.errors import InputError
-from auditor.findings import AttackCard, Family, Fidelity, Paper, Role
+from auditor.findings import AttackCard, Family, Fidelity, Paper, Role, Skipped
 from auditor.inversion import InversionAttack, invert_with_miface
 from auditor.membership import (
     Attack,
@@ -307,8 +307,21 @@ def chosen_ids(wanted: Sequence[str] | None, known: Sequence[str], option: str) 
     return tuple(one for one in known if one in wanted)
 
 
-def run_battery(plan: Plan, evidence: Evidence, jury: Jury) -> list[Scored]:
-    """Run the planned membership attacks, and correct the primary endpoints for how many there are."""
+def run_battery(plan: Plan, evidence: Evidence, jury: Jury, *, shows: Access) -> list[Scored]:
+    """Run the planned membership attacks, and correct the primary endpoints for how many there are.
+
+    Args:
+        plan: Which attacks.
+        evidence: The attacker in front of the target.
+        jury: Who is evaluated.
+        shows: The most that queries of the target show. Attacks on `scores` need them; attacks on `weights` go around a
+            wrapper, since whoever holds the file can.
+    """
     attacks = [attack for attack in MEMBERSHIP if attack.card.id in plan.attacks]
-    scored = [run_attack(attack, plan.role(attack), evidence, jury, plan.limits) for attack in attacks]
+    scored = [
+        run_attack(attack, plan.role(attack), evidence, jury, plan.limits)
+        if attack.card.access is not Access.SCORES or shows.includes(Access.SCORES)
+        else Scored(attack, plan.role(attack), None, Skipped(reason=f"the wrapped model releases {shows} only"))
+        for attack in attacks
+    ]
     return correct_primaries(scored, jury, plan.limits)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.compute import generator
-from auditor.defenses import Defense
+from auditor.defenses import DEFENSES, Defense
 from auditor.findings import DefenseEffect, DefenseResult, Endpoint, Measurement, Metric, Role
 from auditor.membership import Attack, Evidence, Jury, Scored, crash_report, run_attack
 from auditor.shadows import Answers, Laboratory, Through, TrainingSet
@@ -26,7 +26,7 @@ from auditor.target import Target
 from auditor.threat import Access
 from auditor.verdict import Limits
 
-__all__ = ["Undefended", "compare"]
+__all__ = ["Undefended", "compare", "through_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,8 +51,18 @@ class Undefended:
     seed: int
 
 
+def through_of(target: Target) -> Through | None:
+    """The defense that the target was saved with: its shadows are defended alike, each refitted (DESIGN 7.12)."""
+    return next((Through(one.card.id, one.apply) for one in DEFENSES if one.card.id == target.facts.wrapper), None)
+
+
 def compare(defense: Defense, laboratory: Laboratory, before: Undefended) -> DefenseResult:
     """Apply one defense and run the primary attacks again; a crash is a result, not an end."""
+    if before.target.wrapper is not None:
+        reason = (
+            f"the checkpoint already carries {before.target.wrapper.kind}; audit the bare model to compare defenses"
+        )
+        return DefenseResult(card=defense.card, status="skipped", reason=reason)
     try:
         return _compare(defense, laboratory, before)
     except Exception as error:  # noqa: BLE001 - whatever a defense raises, the rest of the report must still come

@@ -66,10 +66,14 @@ class Target:
         """Whether the same query may be answered differently twice."""
         return self.wrapper is not None and self.wrapper.stochastic
 
+    @property
+    def shows(self) -> Access:
+        """The most that queries of this target show, behind its wrapper if it has one."""
+        return Access.WEIGHTS if self.wrapper is None else self.wrapper.shows
+
     def exposes(self, access: Access) -> bool:
         """Whether queries of this target, behind its wrapper, show as much as `access`."""
-        shown = Access.WEIGHTS if self.wrapper is None else self.wrapper.shows
-        return shown.includes(access)
+        return self.shows.includes(access)
 
     def prepare(self, inputs: Inputs) -> Tensor:
         """Stored records to model inputs, see `auditor.checkpoint.preprocessing.prepare`.

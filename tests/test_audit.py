@@ -14,9 +14,11 @@ import pytest
 from pypdf import PdfReader
 
 from auditor.audit import AuditOptions, audit
+from auditor.defenses import DEFENSES
 from auditor.findings import AuditReport, Completed, Family, VerdictState
 from auditor.report import write_outputs
 from auditor.splits import load_splits
+from auditor.target import load_target, save_target
 from auditor.threat import Access
 from tests.digits import parts, trained_weights, write_network, write_splits
 
@@ -162,6 +164,31 @@ def test_a_run_folder_of_other_data_or_options_is_refused(world, report):
 
     with pytest.raises(InputError, match="another budget, seed"):
         audit(options(world, "first", seed=5))
+
+
+@pytest.mark.parametrize("kind", ["labels-only", "purifier"])
+def test_a_defended_checkpoint_is_attacked_through_its_defense(world, kind, tmp_path):
+    folder, checkpoint, splits = world
+    arch = f"{folder / 'network.py'}:network"
+    bare = load_target(checkpoint, arch=arch, preprocessing=load_splits(splits).settings.stated_preprocessing())
+    defense = next(one for one in DEFENSES if one.card.id == kind)
+    save_target(defense.apply(bare, load_splits(splits).population, 0), tmp_path / "defended")
+    found = audit(
+        options(
+            world, "unused", checkpoint=tmp_path / "defended", run_dir=tmp_path / "run", key=folder / "privaudit.key"
+        )
+    )
+    outcomes = {result.card.id: result.outcome.status for result in found.membership}
+    assert outcomes["lira-scores"] == ("skipped" if kind == "labels-only" else "completed")
+    assert outcomes["gap"] == outcomes["lira-weights"] == "completed"
+    assert found.model.wrapper == kind
+    assert {defense.status for defense in found.defenses} == {"skipped"}
+    assert len(list((tmp_path / "run" / "signals").glob(f"shadow-*-{kind}.safetensors"))) == 8
+    states = {verdict.access: verdict.state for verdict in found.verdicts if verdict.family is Family.MEMBERSHIP}
+    if kind == "labels-only":
+        assert states[Access.SCORES] is states[Access.LABELS] is VerdictState.LEAK_FOUND or (
+            states[Access.SCORES] is VerdictState.CANNOT_SAY
+        )
 
 
 def test_pure_shift_is_never_a_leak(tmp_path):
