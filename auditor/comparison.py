@@ -59,9 +59,7 @@ def through_of(target: Target) -> Through | None:
 def compare(defense: Defense, laboratory: Laboratory, before: Undefended) -> DefenseResult:
     """Apply one defense and run the primary attacks again; a crash is a result, not an end."""
     if before.target.wrapper is not None:
-        reason = (
-            f"the checkpoint already carries {before.target.wrapper.kind}; audit the bare model to compare defenses"
-        )
+        reason = f"the checkpoint carries {before.target.wrapper.kind}; audit the bare model to compare defenses"
         return DefenseResult(card=defense.card, status="skipped", reason=reason)
     try:
         return _compare(defense, laboratory, before)

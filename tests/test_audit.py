@@ -173,11 +173,7 @@ def test_a_defended_checkpoint_is_attacked_through_its_defense(world, kind, tmp_
     bare = load_target(checkpoint, arch=arch, preprocessing=load_splits(splits).settings.stated_preprocessing())
     defense = next(one for one in DEFENSES if one.card.id == kind)
     save_target(defense.apply(bare, load_splits(splits).population, 0), tmp_path / "defended")
-    found = audit(
-        options(
-            world, "unused", checkpoint=tmp_path / "defended", run_dir=tmp_path / "run", key=folder / "privaudit.key"
-        )
-    )
+    found = audit(options(world, "unused", checkpoint=tmp_path / "defended", run_dir=tmp_path / "run"))
     outcomes = {result.card.id: result.outcome.status for result in found.membership}
     assert outcomes["lira-scores"] == ("skipped" if kind == "labels-only" else "completed")
     assert outcomes["gap"] == outcomes["lira-weights"] == "completed"
