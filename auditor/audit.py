@@ -19,7 +19,8 @@ from auditor.defenses import DEFENSES
 from auditor.findings import AuditReport, Environment
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion import inversion_facts, run_inversion
-from auditor.membership import Evidence, Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
+from auditor.membership.evidence import Evidence
+from auditor.membership.measure import Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
 from auditor.planning import AuditOptions, Preview, plan_facts, preview, settle_plan
 from auditor.policy import severity_of
 from auditor.shadows import Answers, Blueprint, Laboratory

@@ -11,21 +11,17 @@ from pydantic import BaseModel, ConfigDict
 from auditor.errors import InputError
 from auditor.findings import AttackCard, Family, Fidelity, Paper, Role, Skipped
 from auditor.inversion import InversionAttack, invert_with_miface
-from auditor.membership import (
-    Attack,
-    Evidence,
-    Jury,
-    Scored,
-    correct_primaries,
+from auditor.membership.adapters import (
     cross_entropy,
     gap,
     lira_logits,
     lira_released,
     population,
     rmia_released,
-    run_attack,
     song_mittal,
 )
+from auditor.membership.evidence import Attack, Evidence
+from auditor.membership.measure import Jury, Scored, correct_primaries, run_attack
 from auditor.signals import IDENTITY, MIRROR
 from auditor.splits import Recipe
 from auditor.threat import Access

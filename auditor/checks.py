@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.findings import Check, CheckLevel, Void
-from auditor.membership import Evidence, Jury
+from auditor.membership.evidence import Evidence
+from auditor.membership.measure import Jury
 from auditor.shadows import AuditSet
 from auditor.signals import Signals
 from auditor.splits import Splits

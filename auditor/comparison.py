@@ -15,7 +15,8 @@ import numpy.typing as npt
 from auditor.compute import generator
 from auditor.defenses import DEFENSES, Defense
 from auditor.findings import DefenseEffect, DefenseResult, Endpoint, Measurement, Metric, Role
-from auditor.membership import Attack, Evidence, Jury, Scored, crash_report, run_attack
+from auditor.membership.evidence import Attack, Evidence
+from auditor.membership.measure import Jury, Scored, crash_report, run_attack
 from auditor.shadows import Answers, Laboratory, Through, TrainingSet
 from auditor.signals import class_probabilities
 from auditor.stats.auc import auc_difference

@@ -10,7 +10,7 @@ from auditor.controls.blind import blind_control, matched_test
 from auditor.controls.nulls import instrument_null, owner_label_excess, owner_label_result
 from auditor.controls.planted import planted_control
 from auditor.findings import Role, Void
-from auditor.membership import correct_primaries, run_attack
+from auditor.membership.measure import correct_primaries, run_attack
 from auditor.threat import Access
 from auditor.verdict import Limits
 from tests.worlds import attack, world

@@ -7,7 +7,13 @@ import pytest
 
 from auditor.battery import MEMBERSHIP
 from auditor.findings import Completed, Failed, Metric, Role, Skipped
-from auditor.membership import choose_secondary, class_exposure, correct_primaries, endpoint_p_values, run_attack
+from auditor.membership.measure import (
+    choose_secondary,
+    class_exposure,
+    correct_primaries,
+    endpoint_p_values,
+    run_attack,
+)
 from auditor.stats.auc import auc
 from auditor.verdict import Limits
 from tests.worlds import attack, world

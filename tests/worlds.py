@@ -6,7 +6,8 @@ import numpy as np
 
 from auditor.battery import MEMBERSHIP
 from auditor.controls.nulls import two_class_signals
-from auditor.membership import Evidence, Jury
+from auditor.membership.evidence import Evidence
+from auditor.membership.measure import Jury
 from auditor.shadows import Answers, inclusion_pairs
 from auditor.splits import Records
 

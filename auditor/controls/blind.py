@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from auditor.compute import generator
 from auditor.findings import ControlResult, Measurement, Void
-from auditor.membership import Jury, plain_curve
+from auditor.membership.measure import Jury, plain_curve
 from auditor.stats.auc import auc, stratified_auc
 from auditor.target import Target
 from auditor.verdict import Limits

@@ -1,4 +1,4 @@
-"""Runs a membership attack on what models answered, and measures the scores it returns.
+"""Runs a membership attack on what models answered, and measures the scores that it returns.
 
 An attack returns one score per audit record and never measures itself. Primary attacks are measured on all audit
 records, secondary ones on the reporting half (DESIGN 7.2).
@@ -7,7 +7,7 @@ records, secondary ones on the reporting half (DESIGN 7.2).
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from auditor.compute import generator
 from auditor.findings import (
-    AttackCard,
     AttackResult,
     ClassExposure,
     Completed,
@@ -29,6 +28,7 @@ from auditor.findings import (
     SecondaryChoice,
     Skipped,
 )
+from auditor.membership.evidence import Attack, Evidence
 from auditor.shadows import Answers
 from auditor.splits import Records
 from auditor.stats.auc import auc, auc_p_value, auc_upper_bound
@@ -43,14 +43,9 @@ from auditor.stats.low_fpr import (
 )
 from auditor.stats.multiplicity import holm
 from auditor.stats.roc import roc_band, roc_curve, thin_roc
-from auditor.threat import Access
 from auditor.verdict import Limits
-from reference_attacks.membership import attack_p, lira, loss, modified_entropy, rmia
-from reference_attacks.membership import gap as gap_attack
 
 __all__ = [
-    "Attack",
-    "Evidence",
     "Jury",
     "Scored",
     "choose_secondary",
@@ -71,102 +66,6 @@ Flags = npt.NDArray[np.bool_]
 
 _LEAST_PER_CLASS = 20
 _BINS = 40
-
-
-# --- what an attack is given, and the adapters from it to the attack files ------------------------------------------
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the attacker has: answers of the attacked model, answers of the shadows, and who was in which shadow.
-
-    Attributes:
-        target: Answers of the attacked model, [record, query].
-        shadows: Answers of the shadows, [model, record, query].
-        shadow_membership: bool [model, record] over the audit set.
-    """
-
-    target: Answers
-    shadows: Answers
-    shadow_membership: Flags
-
-    def attacking(self, target: Answers) -> Evidence:
-        """The same attacker in front of another model."""
-        return replace(self, target=target)
-
-    def attacking_shadow(self, index: int) -> Evidence:
-        """One shadow in the target's place; it and its twin leave the pool (DESIGN 7.1)."""
-        pair = [index - index % 2, index - index % 2 + 1]
-        return Evidence(
-            target=self.shadows.model(index),
-            shadows=self.shadows.without_models(pair),
-            shadow_membership=np.delete(self.shadow_membership, pair, axis=0),
-        )
-
-
-@dataclass(frozen=True)
-class Attack:
-    """A row of the battery: the card, the adapter to the attack file, and for which access it is declared primary."""
-
-    card: AttackCard
-    score: Callable[[Evidence], Floats]
-    primary_for: Access | None = None
-    low_fpr_endpoint: bool = True
-    least_shadows: int = 0
-
-
-def gap(evidence: Evidence) -> Floats:
-    """Correctness of the released label on the unchanged record."""
-    return gap_attack.score(target_signal=evidence.target.audit.correct)
-
-
-def cross_entropy(evidence: Evidence) -> Floats:
-    """Negative loss on the released probabilities."""
-    return loss.score(target_signal=evidence.target.audit.loss)
-
-
-def song_mittal(evidence: Evidence) -> Floats:
-    """Negative modified entropy of the released probabilities."""
-    return modified_entropy.score(target_signal=evidence.target.audit.modified_entropy)
-
-
-def population(evidence: Evidence) -> Floats:
-    """Rank of the loss among calibrating non-members."""
-    return attack_p.score(
-        target_signal=-evidence.target.audit.loss, population_target_signal=-evidence.target.calibration.loss
-    )
-
-
-def lira_released(evidence: Evidence) -> Floats:
-    """LiRA, online, pooled variance, on the margin of the released probabilities."""
-    return lira.online(
-        target_signal=evidence.target.audit.released_margin,
-        shadow_signal=evidence.shadows.audit.released_margin,
-        shadow_membership=evidence.shadow_membership,
-    )
-
-
-def lira_logits(evidence: Evidence) -> Floats:
-    """LiRA, online, pooled variance, on the margin of the logits."""
-    return lira.online(
-        target_signal=evidence.target.audit.logit_margin,
-        shadow_signal=evidence.shadows.audit.logit_margin,
-        shadow_membership=evidence.shadow_membership,
-    )
-
-
-def rmia_released(evidence: Evidence) -> Floats:
-    """RMIA, online, on the released probability of the true label."""
-    return rmia.online(
-        target_signal=evidence.target.audit.confidence,
-        shadow_signal=evidence.shadows.audit.confidence,
-        shadow_membership=evidence.shadow_membership,
-        population_target_signal=evidence.target.calibration.confidence,
-        population_shadow_signal=evidence.shadows.calibration.confidence,
-    )
-
-
-# --- measuring ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
