@@ -141,7 +141,7 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
     else:
         return _save(folder, *_fresh(options, target, splits))
     source = options.plan or stored
-    if (plan.model, plan.data) != (target.facts.sha256, data_digest(splits)):
+    if (plan.model, plan.data) != (_identity(target), data_digest(splits)):
         raise InputError(
             f"{source} was made for another model or other data.", "Choose a fresh --run-dir, or no --plan."
         )
@@ -155,6 +155,14 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
     return _save(folder, plan, design)
 
 
+def _identity(target: Target) -> str:
+    """The weights by their hash, and what was saved around them."""
+    if target.wrapper is None:
+        return target.facts.sha256
+    tensors = {name: tensor.cpu().numpy() for name, tensor in target.wrapper.state_dict().items()}
+    return f"{target.facts.sha256}+{target.wrapper.kind}-{digest(sorted(tensors), *tensors.values())}"
+
+
 def _fresh(options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan, Design]:
     budget = budget_named(options.budget)
     design = design_of(splits, cap=budget.cap, shadows=budget.shadows, seed=options.seed)
@@ -162,7 +170,7 @@ def _fresh(options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan,
     plan = Plan(
         created=datetime.now(UTC).replace(microsecond=0),
         privaudit=version("privaudit"),
-        model=target.facts.sha256,
+        model=_identity(target),
         data=data_digest(splits),
         design=design.digest(),
         budget=budget.name,

@@ -8,7 +8,7 @@ of the inversion battery trains on the other half of the records.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,11 @@ from auditor.training import train
 
 __all__ = [
     "Answers",
+    "Arrays",
     "AuditSet",
     "Blueprint",
     "Laboratory",
+    "Probe",
     "Through",
     "TrainingSet",
     "draw_audit_set",
@@ -214,6 +216,22 @@ class Through:
     apply: Callable[[Target, Records, int], Target]
 
 
+Arrays = Mapping[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A further pass over the audit set that only some attacks need, and only on some models.
+
+    Attributes:
+        id: Names it in files and in the evidence.
+        run: A module-level function (target, inputs, labels, seed) -> float64 arrays by name, [record, ...].
+    """
+
+    id: str
+    run: Callable[[Target, Inputs, npt.NDArray[np.int64], int], Arrays]
+
+
 @dataclass(frozen=True)
 class _Job:
     training_set: TrainingSet
@@ -268,6 +286,24 @@ class Laboratory:
             _write_answers(self.folder, path, _ask(target, self.folder, self.queries))
         return _read_answers(self.folder, path)
 
+    def probe(self, probe: Probe, sets: Sequence[TrainingSet], *, task: str) -> list[Arrays]:
+        """What a probe sees of models that `train` has finished, in order; defended where this laboratory is."""
+        jobs = [_ProbeJob(self._job(one), probe, self._probe_path(probe, self._job(one).signals)) for one in sets]
+        missing = [job for job in jobs if self.folder.read_arrays(job.answer) is None]
+        self.workers.run(_probe_model, missing, task=task, progress=self.progress)
+        return [_read_floats(self.folder, job.answer) for job in jobs]
+
+    def probe_target(self, probe: Probe, target: Target, seed: int) -> Arrays:
+        """What a probe sees of the audited model, once."""
+        path = self._probe_path(probe, "target.safetensors")
+        if self.folder.read_arrays(path) is None:
+            self.folder.write_arrays(path, probe.run(target, *_published(self.folder, "audit"), seed))
+        return _read_floats(self.folder, path)
+
+    @staticmethod
+    def _probe_path(probe: Probe, name: str) -> str:
+        return f"probes/{probe.id}-{Path(name).name}"
+
     def _job(self, training_set: TrainingSet) -> _Job:
         name = f"{training_set.name}-{self._digest(training_set)}"
         return _Job(
@@ -294,6 +330,35 @@ class Laboratory:
         )
 
 
+@dataclass(frozen=True)
+class _ProbeJob:
+    model: _Job
+    probe: Probe
+    answer: str
+
+
+def _probe_model(job: _ProbeJob) -> None:
+    folder = RunFolder(job.model.folder)
+    seed = job.model.training_set.seed
+    found = job.probe.run(_finished_model(job.model, folder), *_published(folder, "audit"), seed)
+    folder.write_arrays(job.answer, found)
+
+
+def _finished_model(job: _Job, folder: RunFolder) -> Target:
+    """A trained model, behind the laboratory's defense if it has one."""
+    model = _load_model(job.blueprint, folder.path(job.weights))
+    if job.through is None:
+        return model
+    return job.through.apply(model, Records.of(*_published(folder, "reference")), job.training_set.seed)
+
+
+def _read_floats(folder: RunFolder, name: str) -> Arrays:
+    arrays = folder.read_arrays(name)
+    if arrays is None:
+        raise InputError(f"{folder.path(name)} is missing or damaged.", "Start again with a fresh --run-dir.")
+    return {key: array.astype(np.float64) for key, array in arrays.items()}
+
+
 def _load_model(blueprint: Blueprint, weights: Path) -> Target:
     """Rebuild one of our own models from its weights."""
     return blueprint.template().with_weights(load_file(weights))
@@ -305,9 +370,7 @@ def _read_answers(folder: RunFolder, name: str) -> Answers:
     Raises:
         InputError: the file is missing or damaged.
     """
-    arrays = folder.read_arrays(name)
-    if arrays is None:
-        raise InputError(f"{folder.path(name)} is missing or damaged.", "Start again with a fresh --run-dir.")
+    arrays = _read_floats(folder, name)
     return Answers(*(_unprefix(arrays, part) for part in ("audit", "calibration")))
 
 
@@ -333,14 +396,9 @@ def _published(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int
     return inputs, np.load(folder.path(f"data/{name}-labels.npy"), allow_pickle=False)
 
 
-def _unprefix(arrays: dict[str, npt.NDArray[np.generic]], part: str) -> Signals:
-    return Signals(
-        **{
-            key.removeprefix(f"{part}."): array.astype(np.float64)
-            for key, array in arrays.items()
-            if key.startswith(f"{part}.")
-        }
-    )
+def _unprefix(arrays: Arrays, part: str) -> Signals:
+    inside = f"{part}."
+    return Signals(**{key.removeprefix(inside): array for key, array in arrays.items() if key.startswith(inside)})
 
 
 def _train_and_observe(job: _Job) -> None:
@@ -352,10 +410,7 @@ def _train_and_observe(job: _Job) -> None:
         temporary = weights.with_suffix(".partial")
         save_file({key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}, temporary)
         temporary.replace(weights)
-    model = _load_model(job.blueprint, weights)
-    if job.through is not None:
-        model = job.through.apply(model, Records.of(*_published(folder, "reference")), job.training_set.seed)
-    _write_answers(folder, job.signals, _ask(model, folder, job.queries))
+    _write_answers(folder, job.signals, _ask(_finished_model(job, folder), folder, job.queries))
 
 
 def _training_records(folder: RunFolder, training_set: TrainingSet) -> tuple[Inputs, npt.NDArray[np.int64]]:

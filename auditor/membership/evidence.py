@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from auditor.findings import AttackCard
-from auditor.shadows import Answers
+from auditor.shadows import Answers, Arrays
 from auditor.threat import Access
 
-__all__ = ["Attack", "Evidence"]
+__all__ = ["Attack", "Context", "Evidence", "Probed", "Unavailable"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+
+
+class Unavailable(Exception):  # noqa: N818 - an outcome, not a fault
+    """What an attack needs was not gathered here; the message says what, and the attack is skipped."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe saw: of the target [record, ...], of some shadows [model, record, ...], and who was in those."""
+
+    target: Arrays
+    shadows: Arrays
+    shadow_membership: Flags
+
+
+@dataclass(frozen=True)
+class Context:
+    """What everybody knows of the records: their classes, and what can be seen of them without a model.
+
+    Attributes:
+        labels: int64 [record] of the audit set.
+        calibration_labels: int64 [record] of the calibrating half of the population.
+        features: float64 [record, feature] of the audit set.
+        calibration_features: float64 [record, feature].
+        seed: The audit's seed, for attacks that train a model of their own.
+    """
+
+    labels: npt.NDArray[np.int64]
+    calibration_labels: npt.NDArray[np.int64]
+    features: Floats
+    calibration_features: Floats
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -26,15 +58,39 @@ class Evidence:
         target: Answers of the attacked model, [record, query].
         shadows: Answers of the shadows, [model, record, query].
         shadow_membership: bool [model, record] over the audit set.
+        context: What is known of the records themselves; None in simulations.
+        probes: What further passes saw, by probe id; gone in front of another model.
     """
 
     target: Answers
     shadows: Answers
     shadow_membership: Flags
+    context: Context | None = None
+    probes: Mapping[str, Probed] = field(default_factory=dict)
 
     def attacking(self, target: Answers) -> Evidence:
         """The same attacker in front of another model."""
-        return replace(self, target=target)
+        return replace(self, target=target, probes={})
+
+    def known(self) -> Context:
+        """What is known of the records.
+
+        Raises:
+            Unavailable: nothing was told.
+        """
+        if self.context is None:
+            raise Unavailable("needs the records' classes and features")
+        return self.context
+
+    def probed(self, probe_id: str) -> Probed:
+        """What a probe saw.
+
+        Raises:
+            Unavailable: it did not run here.
+        """
+        if probe_id not in self.probes:
+            raise Unavailable(f"needs the {probe_id} probe, which did not run here")
+        return self.probes[probe_id]
 
     def attacking_shadow(self, index: int) -> Evidence:
         """One shadow in the target's place; it and its twin leave the pool (DESIGN 7.1)."""
@@ -43,15 +99,28 @@ class Evidence:
             target=self.shadows.model(index),
             shadows=self.shadows.without_models(pair),
             shadow_membership=np.delete(self.shadow_membership, pair, axis=0),
+            context=self.context,
         )
 
 
 @dataclass(frozen=True)
 class Attack:
-    """A row of the battery: the card, the adapter to the attack file, and for which access it is declared primary."""
+    """A row of the battery.
+
+    Attributes:
+        card: What the report says of the attack.
+        score: The adapter to the attack file: evidence -> scores [record].
+        primary_for: For which access it is declared primary, if any.
+        low_fpr_endpoint: Whether its scores are fine enough for a TPR at a low FPR.
+        least_shadows: How many shadows it needs.
+        budget: The smallest budget that runs it.
+        probe: The id of the probe it reads, if any.
+    """
 
     card: AttackCard
     score: Callable[[Evidence], Floats]
     primary_for: Access | None = None
     low_fpr_endpoint: bool = True
     least_shadows: int = 0
+    budget: str = "quick"
+    probe: str | None = None

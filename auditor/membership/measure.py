@@ -28,7 +28,7 @@ from auditor.findings import (
     SecondaryChoice,
     Skipped,
 )
-from auditor.membership.evidence import Attack, Evidence
+from auditor.membership.evidence import Attack, Evidence, Unavailable
 from auditor.shadows import Answers
 from auditor.splits import Records
 from auditor.stats.auc import auc, auc_p_value, auc_upper_bound
@@ -125,6 +125,8 @@ def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limit
         scores = attack.score(evidence)
         seen, where = _reported(jury, role)
         return Scored(attack, role, scores, measure(attack, scores[seen], jury.only(seen), limits, where))
+    except Unavailable as missing:
+        return Scored(attack, role, None, Skipped(reason=str(missing)))
     except Exception as error:  # noqa: BLE001 - whatever a method raises, the rest of the report must still come
         return Scored(attack, role, None, Failed(error=crash_report(error)))
 
