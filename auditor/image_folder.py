@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFile
 
 from auditor.errors import InputError
 from auditor.records import MAX_ROLE_BYTES, printable, read_text
@@ -141,8 +141,19 @@ def _read_header(path: Path, folder: Path) -> ImageFile:
 
 
 @contextmanager
+def _whole_images_only() -> Iterator[None]:
+    """Refuse cut images even where another library (WeasyPrint is one) told Pillow to fill them up with grey."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _whole_images_only():
         # damaged metadata is none of our business; a bomb is
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
