@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL import ImageFile as pillow_loading
+from PIL import ImageFile as PillowFile
 
 from auditor.errors import InputError
 from auditor.records import MAX_ROLE_BYTES, printable, read_text
@@ -144,12 +144,12 @@ def _read_header(path: Path, folder: Path) -> ImageFile:
 @contextmanager
 def _whole_images_only() -> Iterator[None]:
     """Refuse cut images even where another library (WeasyPrint is one) told Pillow to fill them up with grey."""
-    before = pillow_loading.LOAD_TRUNCATED_IMAGES
-    pillow_loading.LOAD_TRUNCATED_IMAGES = False
+    before = PillowFile.LOAD_TRUNCATED_IMAGES
+    PillowFile.LOAD_TRUNCATED_IMAGES = False
     try:
         yield
     finally:
-        pillow_loading.LOAD_TRUNCATED_IMAGES = before
+        PillowFile.LOAD_TRUNCATED_IMAGES = before
 
 
 @contextmanager
