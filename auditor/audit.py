@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from auditor.battery import INVERSION, MEMBERSHIP, run_battery
+from auditor.battery import INVERSION, MEMBERSHIP, probes_for, run_battery
 from auditor.checks import Subject, run_checks
 from auditor.comparison import Undefended, compare, through_of
 from auditor.compute import SILENT, Clock, Progress, RunFolder, Workers, default_workers, resolve_device
-from auditor.controls.blind import blind_features
 from auditor.controls.panel import run_controls, secondary_note
 from auditor.defenses import DEFENSES
 from auditor.findings import AuditReport, Environment
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion import inversion_facts, run_inversion
 from auditor.membership.evidence import Evidence
+from auditor.membership.gather import PROBED_SHADOWS, records_context, run_probes
 from auditor.membership.measure import Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
 from auditor.planning import AuditOptions, Preview, plan_facts, preview, settle_plan
 from auditor.policy import severity_of
@@ -82,15 +82,17 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             nulls = Answers.stack(laboratory.train(design.nulls, task="null models"))
             laboratory.train([design.control], task="control model")
 
-        evidence = Evidence(answers, shadows, design.inclusion)
         jury = Jury.of(audit_set.records, audit_set.membership, plan.seed)
+        with clock.phase("probes"):
+            context = records_context(target, audit_set, plan.seed)
+            probes = run_probes(probes_for(plan), laboratory, target, design.shadows[:PROBED_SHADOWS])
+            evidence = Evidence(answers, shadows, design.inclusion, context, probes)
         with clock.phase("membership attacks"):
             scored = run_battery(plan, evidence, jury, shows=target.shows)
             choice = choose_secondary(scored, jury, plan.limits)
             strongest = strongest_primary(scored)
         with clock.phase("controls and checks"):
-            features = blind_features(target, audit_set.records.inputs)
-            panel = run_controls(scored, evidence, nulls, design.halves, jury, features, plan.limits, plan.seed)
+            panel = run_controls(scored, evidence, nulls, design.halves, jury, context.features, plan.limits, plan.seed)
             checks = run_checks(Subject(splits, audit_set, jury, evidence, plan.recipe_stated))
         with clock.phase("defenses"):
             before = Undefended(target, evidence, scored, design.shadows, jury, plan.limits, plan.seed)

@@ -22,6 +22,8 @@ from auditor.membership.adapters import (
 )
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored, correct_primaries, run_attack
+from auditor.membership.probes import PROBES
+from auditor.shadows import Probe
 from auditor.signals import IDENTITY, MIRROR
 from auditor.splits import Recipe
 from auditor.threat import Access
@@ -34,8 +36,10 @@ __all__ = [
     "MEMBERSHIP",
     "Budget",
     "Plan",
+    "attacks_at",
     "budget_named",
     "chosen_ids",
+    "probes_for",
     "queries_for",
     "run_battery",
 ]
@@ -197,6 +201,7 @@ INVERSION = (
 )
 
 ATTACKS = (*MEMBERSHIP, *INVERSION)
+CARDS = tuple(one.card for one in ATTACKS)
 
 
 @dataclass(frozen=True)
@@ -261,7 +266,7 @@ class Plan(BaseModel):
             f"recipe     {self.recipe.describe()}" + ("" if self.recipe_stated else " (default: none in splits.toml)"),
             f"queries    {', '.join(self.queries)}",
             *[f"attack     {self._role(one)}{one}" for one in self.attacks],
-            *[f"not run    {one.card.id} (not asked for)" for one in ATTACKS if one.card.id not in self.attacks],
+            *[f"not run    {one.id}" for one in CARDS if one.id not in self.attacks],
             *[f"defense    {one}" for one in self.defenses],
             f"limits     TPR {self.limits.tpr:.0%} at {self.limits.fpr:.0%} FPR, AUC {self.limits.auc:.2f}",
         ]
@@ -303,6 +308,36 @@ def chosen_ids(wanted: Sequence[str] | None, known: Sequence[str], option: str) 
     return tuple(one for one in known if one in wanted)
 
 
+def attacks_at(budget: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The ids of the attacks that run: those asked for, else all that the budget pays for.
+
+    Raises:
+        InputError: one asked for is unknown.
+    """
+    if wanted is not None:
+        return chosen_ids(wanted, [card.id for card in CARDS], "--attacks")
+    names = [one.name for one in BUDGETS]
+    paid = names[: names.index(budget) + 1]
+    return tuple(one.card.id for one in MEMBERSHIP if one.budget in paid) + tuple(one.card.id for one in INVERSION)
+
+
+def probes_for(plan: Plan) -> tuple[Probe, ...]:
+    """The probes that the planned attacks read."""
+    needed = {one.probe for one in MEMBERSHIP if one.card.id in plan.attacks}
+    return tuple(probe for probe in PROBES if probe.id in needed)
+
+
+def _why_not(attack: Attack, plan: Plan, shows: Access) -> str:
+    """Why an attack does not run, or nothing."""
+    names = [one.name for one in BUDGETS]
+    if attack.card.id not in plan.attacks:
+        dear = names.index(attack.budget) > names.index(plan.budget)
+        return f"runs from --budget {attack.budget}" if dear else "not asked for"
+    if attack.card.access is Access.SCORES and not shows.includes(Access.SCORES):
+        return f"the wrapped model releases {shows} only"
+    return ""
+
+
 def run_battery(plan: Plan, evidence: Evidence, jury: Jury, *, shows: Access) -> list[Scored]:
     """Run the planned membership attacks, and correct the primary endpoints for how many there are.
 
@@ -313,11 +348,10 @@ def run_battery(plan: Plan, evidence: Evidence, jury: Jury, *, shows: Access) ->
         shows: The most that queries of the target show. Attacks on `scores` need them; attacks on `weights` go around a
             wrapper, since whoever holds the file can.
     """
-    attacks = [attack for attack in MEMBERSHIP if attack.card.id in plan.attacks]
     scored = [
-        run_attack(attack, plan.role(attack), evidence, jury, plan.limits)
-        if attack.card.access is not Access.SCORES or shows.includes(Access.SCORES)
-        else Scored(attack, plan.role(attack), None, Skipped(reason=f"the wrapped model releases {shows} only"))
-        for attack in attacks
+        Scored(attack, plan.role(attack), None, Skipped(reason=reason))
+        if (reason := _why_not(attack, plan, shows))
+        else run_attack(attack, plan.role(attack), evidence, jury, plan.limits)
+        for attack in MEMBERSHIP
     ]
     return correct_primaries(scored, jury, plan.limits)

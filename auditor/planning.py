@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from auditor.battery import ATTACKS, MEMBERSHIP, Plan, budget_named, chosen_ids, queries_for
+from auditor.battery import CARDS, MEMBERSHIP, Plan, attacks_at, budget_named, chosen_ids, queries_for
 from auditor.compute import RunFolder, digest, generator
 from auditor.defenses import DEFENSES
 from auditor.errors import InputError
@@ -180,7 +180,7 @@ def _fresh(options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan,
         recipe=recipe,
         recipe_stated=splits.settings.training is not None,
         queries=queries_for(recipe),
-        attacks=chosen_ids(options.attacks, [one.card.id for one in ATTACKS], "--attacks"),
+        attacks=attacks_at(budget.name, options.attacks),
         defenses=chosen_ids(options.defenses, [one.card.id for one in DEFENSES], "--defenses"),
         limits=Limits(),
         evaluated=design.audit_set.evaluated,
@@ -212,7 +212,7 @@ def _refuse_other_options(plan: Plan, options: AuditOptions, stored: Path) -> No
     asked = (
         options.budget,
         options.seed,
-        chosen_ids(options.attacks, [one.card.id for one in ATTACKS], "--attacks"),
+        attacks_at(options.budget, options.attacks),
         chosen_ids(options.defenses, [one.card.id for one in DEFENSES], "--defenses"),
     )
     if asked != (plan.budget, plan.seed, plan.attacks, plan.defenses):
@@ -237,7 +237,7 @@ def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:
         queries=plan.queries,
         primary=tuple(one for one, primary in roles.items() if primary),
         secondary=tuple(one for one, primary in roles.items() if not primary),
-        skipped=tuple(one.card.title for one in ATTACKS if one.card.id not in plan.attacks),
+        skipped=tuple(one.title for one in CARDS if one.id not in plan.attacks),
         auc_limit=plan.limits.auc,
         tpr_limit=plan.limits.tpr,
         tpr_fpr=plan.limits.fpr,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -23,10 +22,9 @@ from auditor.compute import generator
 from auditor.findings import ControlResult, Measurement, Void
 from auditor.membership.measure import Jury, plain_curve
 from auditor.stats.auc import auc, stratified_auc
-from auditor.target import Target
 from auditor.verdict import Limits
 
-__all__ = ["Blind", "blind_control", "blind_features", "matched_test"]
+__all__ = ["Blind", "blind_control", "matched_test"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,7 +32,6 @@ _FOLDS = 5
 _VOIDS_NOTHING_ABOVE = 0.55
 _LEAST_PAIRS = 50
 _STRATA = 10
-_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def blind_control(features: Floats, jury: Jury, seed: int, limits: Limits) -> Bl
     """Tell members from non-members by what the model receives, never asking it.
 
     Args:
-        features: [record, feature], from `blind_features`.
+        features: [record, feature], from `auditor.membership.features`.
         jury: Membership, classes and groups of the audit records.
         seed: The audit's seed.
         limits: For the confidence of intervals.
@@ -81,42 +78,6 @@ def blind_control(features: Floats, jury: Jury, seed: int, limits: Limits) -> Bl
         roc=plain_curve(propensity, jury.membership),
     )
     return Blind(result, propensity, shift)
-
-
-def blind_features(target: Target, inputs: npt.NDArray[np.generic]) -> Floats:
-    """Describe the tensors that the model receives, for stored records -> [record, feature].
-
-    Coarse pixels, brightness quantiles, sharpness and radial spectrum: what cropping, lighting, blur, compression or
-    another camera would change. Tabular features are taken as they are.
-    """
-    parts = []
-    for start in range(0, len(inputs), _BATCH):
-        with torch.inference_mode():
-            tensors = target.prepare(np.ascontiguousarray(inputs[start : start + _BATCH])).double().cpu().numpy()
-        parts.append(tensors if tensors.ndim == 2 else _describe(tensors))
-    stacked: Floats = np.concatenate(parts)
-    return stacked
-
-
-def _describe(tensors: Floats) -> Floats:
-    records, channels, height, width = tensors.shape
-    rows, columns = np.array_split(np.arange(height), min(8, height)), np.array_split(np.arange(width), min(8, width))
-    coarse = np.stack([tensors[:, :, r][:, :, :, c].mean((2, 3)) for r in rows for c in columns], axis=-1)
-    flat = tensors.reshape(records, channels, -1)
-    quantiles = np.moveaxis(np.quantile(flat, [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1], axis=2), 0, -1)
-    moments = np.stack([flat.mean(2), flat.std(2)], axis=-1)
-    edges = np.stack([np.abs(np.diff(tensors, axis=axis)).mean((2, 3)) for axis in (2, 3)], axis=-1)
-    parts = [coarse, quantiles, moments, edges, _radial_spectrum(tensors)]
-    return np.asarray(np.hstack([part.reshape(records, -1) for part in parts]), dtype=np.float64)
-
-
-def _radial_spectrum(tensors: Floats, bands: int = 8) -> Floats:
-    spectrum = np.abs(np.fft.fft2(tensors))
-    height, width = tensors.shape[2:]
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
-    band = np.minimum((radius / radius.max() * bands).astype(int), bands - 1)
-    rings: Floats = np.log1p(np.stack([spectrum[:, :, band == one].mean(2) for one in range(bands)], axis=-1))
-    return rings
 
 
 def _cross_fitted(features: Floats, jury: Jury, seed: int) -> Floats:

@@ -1,0 +1,46 @@
+"""Gathers what the attacks of a plan need beyond the answers: the records themselves, and the probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from auditor.membership.evidence import Context, Probed
+from auditor.membership.features import describe
+from auditor.shadows import Arrays, AuditSet, Laboratory, Probe, TrainingSet
+from auditor.target import Target
+
+__all__ = ["PROBED_SHADOWS", "records_context", "run_probes"]
+
+PROBED_SHADOWS = 2  # one complementary pair: every audit record is a member of one and a non-member of the other
+
+
+def records_context(target: Target, audit_set: AuditSet, seed: int) -> Context:
+    """What is known of the records without asking the model."""
+    return Context(
+        labels=audit_set.records.labels,
+        calibration_labels=audit_set.calibration.labels,
+        features=describe(target, audit_set.records.inputs),
+        calibration_features=describe(target, audit_set.calibration.inputs),
+        seed=seed,
+    )
+
+
+def run_probes(
+    probes: Sequence[Probe], laboratory: Laboratory, target: Target, sets: Sequence[TrainingSet]
+) -> dict[str, Probed]:
+    """Send every probe through the target and through some shadows."""
+    found = {}
+    for probe in probes:
+        shadows = laboratory.probe(probe, sets, task=f"{probe.id} probe")
+        found[probe.id] = Probed(
+            target=laboratory.probe_target(probe, target, seed=0),
+            shadows=_stacked(shadows),
+            shadow_membership=np.stack([one.included for one in sets]),
+        )
+    return found
+
+
+def _stacked(models: Sequence[Arrays]) -> Mapping[str, np.ndarray]:
+    return {name: np.stack([model[name] for model in models]) for name in models[0]}
