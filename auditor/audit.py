@@ -63,7 +63,7 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
         target, splits = open_inputs(
             options.checkpoint, options.data, arch=options.arch, device=device, trust=options.trust_checkpoint
         )
-        folder = RunFolder.create(options.run_dir or _RUNS / f"{target.facts.name}-{target.facts.sha256[:8]}")
+        folder = RunFolder.create(options.run_dir or _RUNS / f"{target.facts.name}-{target.fingerprint[:8]}")
     with folder.lock(), Workers.open(options.workers or default_workers(device), clock) as workers:
         plan, design = settle_plan(options, target, splits, folder)
         key = load_key(options.key or folder.root.parent / "privaudit.key")
@@ -75,7 +75,7 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
 
         with clock.phase("ask the target"):
             laboratory.publish()
-            answers = laboratory.ask(target, "target")
+            answers = laboratory.ask(target)
         with clock.phase("train shadows"):
             shadows = Answers.stack(laboratory.train(design.shadows, task="shadows"))
         with clock.phase("train null and control models"):

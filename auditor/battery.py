@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from auditor.errors import InputError
 from auditor.findings import AttackCard, Family, Fidelity, Paper, Role, Skipped
@@ -236,19 +237,19 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: str = "1"
+    version: Literal["1"] = "1"
     created: datetime
     privaudit: str
     model: str
     data: str
     design: str
     budget: str
-    seed: int
-    cap: int
-    shadows: int
+    seed: int = Field(ge=0)
+    cap: int = Field(ge=1)
+    shadows: int = Field(ge=2, multiple_of=2)
     recipe: Recipe
     recipe_stated: bool
-    queries: tuple[str, ...]
+    queries: tuple[str, ...] = Field(min_length=1)
     attacks: tuple[str, ...]
     defenses: tuple[str, ...]
     limits: Limits
@@ -256,6 +257,17 @@ class Plan(BaseModel):
     others: int
     calibration: int
     reference: int
+
+    @model_validator(mode="after")
+    def _only_what_is_in_the_box(self) -> Plan:
+        known = {card.id for card in CARDS}
+        if unknown := [one for one in self.attacks if one not in known]:
+            raise ValueError(f"unknown attacks: {', '.join(unknown)}")
+        if self.queries not in {(IDENTITY,), (IDENTITY, MIRROR)}:
+            raise ValueError("queries must be the record itself, or the record and its mirror image")
+        if self.budget not in {one.name for one in BUDGETS}:
+            raise ValueError(f"unknown budget {self.budget}")
+        return self
 
     def describe(self) -> str:
         """What would run, in plain lines."""

@@ -71,7 +71,7 @@ def compare(defense: Defense, laboratory: Laboratory, before: Undefended) -> Def
 def _compare(defense: Defense, laboratory: Laboratory, before: Undefended) -> DefenseResult:
     defended = defense.apply(before.target, laboratory.audit_set.reference, before.seed)
     through = replace(laboratory, through=Through(defense.card.id, defense.apply))
-    answers = through.ask(defended, f"target-{defense.card.id}")
+    answers = through.ask(defended)
     shadows = through.train(before.shadows, task=f"{defense.card.title}: shadows")
     adaptive = replace(before.evidence, target=answers, shadows=Answers.stack(shadows))
     static = before.evidence.attacking(answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,18 +30,19 @@ __all__ = ["AuditOptions", "Design", "Preview", "design_of", "plan_facts", "prev
 
 PLAN_NAME = "plan.json"
 _TRIAL_BATCHES = 8
+_DEFAULT_BUDGET = "standard"
 
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """What the caller asks for; the arguments of `privaudit scan`."""
+    """What the caller asks for; the arguments of `privaudit scan`. None: as the plan says, or the default."""
 
     checkpoint: Path
     data: Path
     arch: str | None = None
     release: Access = Access.WEIGHTS
-    budget: str = "standard"
-    seed: int = 0
+    budget: str | None = None
+    seed: int | None = None
     device: str = "auto"
     workers: int | None = None
     run_dir: Path | None = None
@@ -133,15 +135,12 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
         InputError: the plan is unreadable, or belongs to another model, data or options.
     """
     stored = folder.path(PLAN_NAME) if folder else None
-    if options.plan is not None:
-        plan = _read(options.plan)
-    elif stored is not None and stored.exists():
-        plan = _read(stored)
-        _refuse_other_options(plan, options, stored)
-    else:
-        return _save(folder, *_fresh(options, target, splits))
     source = options.plan or stored
-    if (plan.model, plan.data) != (_identity(target), data_digest(splits)):
+    if source is None or (options.plan is None and not source.exists()):
+        return _save(folder, *_fresh(options, target, splits))
+    plan = _read(source)
+    _refuse_other_options(plan, options, splits, source)
+    if (plan.model, plan.data) != (target.fingerprint, data_digest(splits)):
         raise InputError(
             f"{source} was made for another model or other data.", "Choose a fresh --run-dir, or no --plan."
         )
@@ -155,33 +154,26 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
     return _save(folder, plan, design)
 
 
-def _identity(target: Target) -> str:
-    """The weights by their hash, and what was saved around them."""
-    if target.wrapper is None:
-        return target.facts.sha256
-    tensors = {name: tensor.cpu().numpy() for name, tensor in target.wrapper.state_dict().items()}
-    return f"{target.facts.sha256}+{target.wrapper.kind}-{digest(sorted(tensors), *tensors.values())}"
-
-
 def _fresh(options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan, Design]:
-    budget = budget_named(options.budget)
-    design = design_of(splits, cap=budget.cap, shadows=budget.shadows, seed=options.seed)
+    budget = budget_named(options.budget or _DEFAULT_BUDGET)
+    seed = options.seed or 0
+    design = design_of(splits, cap=budget.cap, shadows=budget.shadows, seed=seed)
     recipe = splits.settings.training or DEFAULT_RECIPE
     plan = Plan(
         created=datetime.now(UTC).replace(microsecond=0),
         privaudit=version("privaudit"),
-        model=_identity(target),
+        model=target.fingerprint,
         data=data_digest(splits),
         design=design.digest(),
         budget=budget.name,
-        seed=options.seed,
+        seed=seed,
         cap=budget.cap,
         shadows=budget.shadows,
         recipe=recipe,
         recipe_stated=splits.settings.training is not None,
         queries=queries_for(recipe),
         attacks=attacks_at(budget.name, options.attacks),
-        defenses=chosen_ids(options.defenses, [one.card.id for one in DEFENSES], "--defenses"),
+        defenses=_defense_ids(options.defenses),
         limits=Limits(),
         evaluated=design.audit_set.evaluated,
         others=design.audit_set.others.n,
@@ -208,17 +200,23 @@ def _read(path: Path) -> Plan:
         ) from error
 
 
-def _refuse_other_options(plan: Plan, options: AuditOptions, stored: Path) -> None:
-    asked = (
-        options.budget,
-        options.seed,
-        attacks_at(options.budget, options.attacks),
-        chosen_ids(options.defenses, [one.card.id for one in DEFENSES], "--defenses"),
-    )
-    if asked != (plan.budget, plan.seed, plan.attacks, plan.defenses):
-        raise InputError(
-            f"{stored.parent} holds a run with another budget, seed, attacks or defenses.", "Choose a fresh --run-dir."
-        )
+def _refuse_other_options(plan: Plan, options: AuditOptions, splits: Splits, source: Path) -> None:
+    asked: list[tuple[str, object, object]] = [
+        ("--budget", options.budget, plan.budget),
+        ("--seed", options.seed, plan.seed),
+        ("--attacks", options.attacks and attacks_at(plan.budget, options.attacks), plan.attacks),
+        ("--defenses", options.defenses and _defense_ids(options.defenses), plan.defenses),
+        ("[training] in splits.toml", splits.settings.training or DEFAULT_RECIPE, plan.recipe),
+    ]
+    for name, wanted, planned in asked:
+        if wanted is not None and wanted != planned:
+            raise InputError(
+                f"{source} was made with another {name}.", "Choose a fresh --run-dir, or leave the plan as it is."
+            )
+
+
+def _defense_ids(wanted: Sequence[str] | None) -> tuple[str, ...]:
+    return chosen_ids(wanted, [one.card.id for one in DEFENSES], "--defenses")
 
 
 def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
+from auditor.checkpoint.weights import sha256_of
 from auditor.compute import Progress, RunFolder, Workers, digest, generator
 from auditor.errors import InputError
 from auditor.findings import ModelFacts
@@ -279,9 +280,9 @@ class Laboratory:
         """A model that `train` has finished, without a defense."""
         return _load_model(self.blueprint, self.folder.path(self._job(training_set).weights))
 
-    def ask(self, target: Target, name: str) -> Answers:
-        """What a model of the caller's answers, once: kept under `name`, which must say which model it is."""
-        path = f"signals/{name}.safetensors"
+    def ask(self, target: Target) -> Answers:
+        """What a model of the caller's answers, once: kept under the model's fingerprint."""
+        path = f"signals/target-{target.fingerprint}.safetensors"
         if self.folder.read_arrays(path) is None:
             _write_answers(self.folder, path, _ask(target, self.folder, self.queries))
         return _read_answers(self.folder, path)
@@ -295,7 +296,7 @@ class Laboratory:
 
     def probe_target(self, probe: Probe, target: Target, seed: int) -> Arrays:
         """What a probe sees of the audited model, once."""
-        path = self._probe_path(probe, "target.safetensors")
+        path = self._probe_path(probe, f"target-{target.fingerprint}.safetensors")
         if self.folder.read_arrays(path) is None:
             self.folder.write_arrays(path, probe.run(target, *_published(self.folder, "audit"), seed))
         return _read_floats(self.folder, path)
@@ -322,9 +323,10 @@ class Laboratory:
             np.packbits(training_set.included),
             training_set.seed,
             training_set.others,
-            self.recipe.model_dump(mode="json"),
+            self.recipe.model_dump(mode="json", exclude={"init"}),
+            "" if self.recipe.init is None else sha256_of(self.recipe.init),
             self.queries,
-            repr(self.blueprint.architecture),
+            self.blueprint.architecture.fingerprint,
             self.blueprint.facts.preprocessing.model_dump(mode="json"),
             torch.device(self.blueprint.device).type,
         )

@@ -67,6 +67,16 @@ class Target:
         return self.wrapper is not None and self.wrapper.stochastic
 
     @property
+    def fingerprint(self) -> str:
+        """Names everything that decides what a query answers: weights, network, preprocessing and wrapper."""
+        preprocessing = self.facts.preprocessing.model_dump_json(exclude={"source"})
+        parts = [self.facts.sha256, self.architecture.fingerprint, preprocessing, self.facts.wrapper or ""]
+        hasher = hashlib.sha256("\n".join(parts).encode())
+        if self.wrapper is not None:
+            hasher.update(serialise(self.wrapper.state_dict()))
+        return hasher.hexdigest()[:16]
+
+    @property
     def shows(self) -> Access:
         """The most that queries of this target show, behind its wrapper if it has one."""
         return Access.WEIGHTS if self.wrapper is None else self.wrapper.shows

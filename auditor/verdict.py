@@ -30,6 +30,13 @@ class Limits:
     family_wise_error: float = 0.05
     confidence: float = 0.95
 
+    def __post_init__(self) -> None:
+        for name in ("tpr", "fpr", "family_wise_error", "confidence"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must lie between 0 and 1")
+        if not 0.5 < self.auc < 1.0 or self.tpr <= self.fpr:
+            raise ValueError("auc must lie between .5 and 1, and tpr above fpr")
+
 
 @dataclass(frozen=True)
 class Doubt:

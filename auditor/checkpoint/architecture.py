@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,14 @@ class Architecture:
     def label(self) -> str:
         """The name without folders, fit for a report."""
         return Path(self.name).name if self.source == "factory" else self.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the network by what it is, not by where: a factory by the content of its file."""
+        hasher = hashlib.sha256(json.dumps([self.label, self.num_classes, self.in_chans, self.model_args]).encode())
+        if self.source == "factory":
+            hasher.update(Path(self.name.partition(_RUN_BY_NAME)[0] + ".py").read_bytes())
+        return hasher.hexdigest()[:16]
 
     def build(self) -> nn.Module:
         """An untrained module; initial weights come from torch's generator, which the caller may fork and seed.

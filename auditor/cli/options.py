@@ -39,8 +39,8 @@ class AuditArguments(TypedDict):
     data: Path
     arch: str | None
     release: Access
-    budget: str
-    seed: int
+    budget: str | None
+    seed: int | None
     device: str
     workers: int | None
     run_dir: Path | None
@@ -72,9 +72,7 @@ _ARGUMENTS = (
     click.option(
         "--budget",
         type=click.Choice(["quick", "standard", "thorough"]),
-        default="standard",
-        show_default=True,
-        help="How many shadow models are trained and which attacks run.",
+        help="How many shadow models are trained and which attacks run; standard, or as the plan says.",
     ),
     click.option(
         "--plan",
@@ -92,7 +90,7 @@ _ARGUMENTS = (
         type=click.Path(file_okay=False, path_type=Path),
         help="Where shadows and signals are kept. A scan that was killed goes on from there.",
     ),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides all randomness."),
+    click.option("--seed", type=click.IntRange(min=0), help="Decides all randomness; 0, or as the plan says."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--workers", type=click.IntRange(min=1), help="Worker processes; one per core or GPU by default."),
     click.option(

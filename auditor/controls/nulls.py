@@ -102,6 +102,14 @@ def owner_label_excess(
 
 def owner_label_result(excesses: Sequence[NullExcess], jury: Jury) -> ControlResult:
     """The owner-label null of every access as one control."""
+    if not excesses:
+        return ControlResult(
+            id="owner-label-null",
+            title="Null control, owner's labels",
+            question="What does the split alone give, on models that never saw the record?",
+            status="skipped",
+            sentence="No primary attack ran, so there is nothing to compare with models that never saw the records.",
+        )
     shift = any(one.shift for one in excesses)
     return ControlResult(
         id="owner-label-null",

@@ -14,6 +14,7 @@ __all__ = [
     "LabelArray",
     "Observations",
     "SignalArray",
+    "as_classes",
     "as_probability",
     "as_signal",
     "mean_over_models",
@@ -101,6 +102,18 @@ def as_probability(name: str, values: SignalArray, axes: tuple[str, ...]) -> Flo
     if signal.min() < -_ROUNDING or signal.max() > 1.0 + _ROUNDING:
         raise ValueError(f"{name} must hold probabilities in 0..1, got {signal.min():g}..{signal.max():g}")
     return np.clip(signal, 0.0, 1.0)
+
+
+def as_classes(name: str, values: LabelArray, n_records: int) -> LabelArray:
+    """Take one class per record as int64.
+
+    Raises:
+        ValueError: If there is not one integer per record.
+    """
+    classes = np.asarray(values)
+    if classes.shape != (n_records,) or not np.issubdtype(classes.dtype, np.integer):
+        raise ValueError(f"{name} must be {n_records} integers [record], got {classes.dtype} {classes.shape}")
+    return classes.astype(np.int64)
 
 
 def mean_over_models(shadows: FloatArray, chosen: BoolArray) -> FloatArray:

@@ -4,7 +4,7 @@ Inputs are [record, class] arrays, float32 as models give them; everything is co
 Signals of a model whose file is released come from its logits (`logit_margin`). Through an API only the float32
 probabilities are seen, and there p_y rounds to exactly 1.0 while the others are still above 0: `released_margin` reads
 those others, so that the rounding costs nothing. Probabilities and their sums are raised to `FLOOR`, the smallest
-normal float32, before a logarithm is taken; the modified entropy keeps its authors' 1e-30.
+normal float32, before a logarithm is taken; the entropies keep the 1e-30 of Song and Mittal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reference_attacks.membership._inputs import (
     as_signal,
 )
 
-__all__ = ["FLOOR", "confidence", "cross_entropy", "logit_margin", "modified_entropy", "released_margin"]
+__all__ = ["FLOOR", "confidence", "cross_entropy", "entropy", "logit_margin", "modified_entropy", "released_margin"]
 
 _ENTROPY_FLOOR = 1e-30
 
@@ -82,6 +82,21 @@ def cross_entropy(probabilities: SignalArray, labels: LabelArray) -> FloatArray:
         ValueError: If the arrays do not fit each other or a value is not a probability.
     """
     return -_log(confidence(probabilities, labels), FLOOR)
+
+
+def entropy(probabilities: SignalArray) -> FloatArray:
+    """How uncertain the output is, in nats, whatever the label: H = -sum over i of p_i log p_i, at least 0.
+
+    Source: Song and Mittal (2021), arXiv:2003.10595.
+
+    Args:
+        probabilities: Released probabilities [record, class].
+
+    Raises:
+        ValueError: If a value is not a probability or the axes are others.
+    """
+    values = as_probability("probabilities", probabilities, ("record", "class"))
+    return np.asarray(-(values * _log(values, _ENTROPY_FLOOR)).sum(axis=1) + 0.0, dtype=np.float64)
 
 
 def modified_entropy(probabilities: SignalArray, labels: LabelArray) -> FloatArray:

@@ -1,0 +1,116 @@
+"""A plan is replayed as it is, or refused: never bent silently."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from auditor.audit import AuditOptions
+from auditor.battery import ATTACKS, BUDGETS, MEMBERSHIP, Plan
+from auditor.compute import RunFolder
+from auditor.errors import InputError
+from auditor.intake import open_inputs
+from auditor.planning import preview, settle_plan
+from tests.digits import NETWORK, SPLITS, parts, trained_weights, write_splits
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planning")
+    members, others, population = parts(60, 60, 120)
+    trained_weights(folder, *members)
+    write_splits(folder / "splits", members, others, population)
+    return folder
+
+
+def settle(place, run, **changes):
+    options = AuditOptions(
+        checkpoint=place / "digits.safetensors", data=place / "splits", arch=f"{place / 'network.py'}:network"
+    )
+    options = replace(options, **changes)
+    target, splits = open_inputs(options.checkpoint, options.data, arch=options.arch, device="cpu", trust=False)
+    return settle_plan(options, target, splits, RunFolder.create(place / run))[0]
+
+
+def test_a_stored_plan_is_replayed_whatever_is_not_said(place):
+    first = settle(place, "replay", budget="quick", seed=3)
+    assert settle(place, "replay") == first
+    assert settle(place, "replay", budget="quick") == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"budget": "thorough"}, "--budget"),
+        ({"seed": 4}, "--seed"),
+        ({"attacks": ("gap",)}, "--attacks"),
+        ({"defenses": ()}, "--defenses"),
+    ],
+)
+@pytest.mark.parametrize("by_file", [False, True])
+def test_another_wish_is_refused_by_name(place, changes, named, by_file):
+    settle(place, "wishes", budget="quick", seed=3)
+    run, plan = ("elsewhere", place / "wishes" / "plan.json") if by_file else ("wishes", None)
+    with pytest.raises(InputError, match=named):
+        settle(place, run, plan=plan, **changes)
+
+
+def test_a_changed_recipe_network_or_preprocessing_is_refused(place):
+    settle(place, "changes", budget="quick")
+    settings, network = place / "splits" / "splits.toml", place / "network.py"
+    try:
+        settings.write_text(SPLITS.replace("epochs = 12", "epochs = 13"))
+        with pytest.raises(InputError, match=r"\[training\]"):
+            settle(place, "changes")
+        settings.write_text(SPLITS.replace("mean = [0.3]", "mean = [0.4]"))
+        with pytest.raises(InputError, match="another model"):
+            settle(place, "changes")
+        settings.write_text(SPLITS)
+        network.write_text(NETWORK.replace("ReLU", "Softsign"))
+        with pytest.raises(InputError, match="another model"):
+            settle(place, "changes")
+    finally:
+        settings.write_text(SPLITS)
+        network.write_text(NETWORK)
+    settle(place, "changes")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("shadows", 3),
+        ("seed", -4),
+        ("queries", []),
+        ("queries", ["mirror"]),
+        ("attacks", ["nothing"]),
+        ("budget", "endless"),
+        ("limits", {"family_wise_error": -1}),
+        ("limits", {"auc": 0.4}),
+    ],
+)
+def test_a_plan_edited_by_hand_is_refused_before_training(place, field, value, tmp_path):
+    plan = json.loads(settle(place, "edited", budget="quick").model_dump_json())
+    plan[field] = {**plan[field], **value} if isinstance(value, dict) else value
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(InputError, match=re.escape("plan.json is not a plan")):
+        settle(place, "by hand", plan=tmp_path / "plan.json")
+
+
+def test_each_budget_runs_what_the_smaller_ones_run(place):
+    attacks = [set(settle(place, f"at {budget.name}", budget=budget.name).attacks) for budget in BUDGETS]
+    assert attacks[0] <= attacks[1] <= attacks[2] == {one.card.id for one in ATTACKS}
+    assert {one.card.id for one in MEMBERSHIP if one.primary_for} <= attacks[0]
+
+
+def test_the_preview_prices_and_lists(place):
+    options = AuditOptions(
+        checkpoint=place / "digits.safetensors", data=place / "splits", arch=f"{place / 'network.py'}:network"
+    )
+    target, splits = open_inputs(options.checkpoint, options.data, arch=options.arch, device="cpu", trust=False)
+    plan, design = settle_plan(options, target, splits, None)
+    told = preview(plan, design, target)
+    assert told.training_seconds > 0
+    assert isinstance(told.plan, Plan)
+    assert "CPU seconds to train 19 models" in told.describe()
+    assert "60 records a side, and 1,000 are needed" in told.describe()
