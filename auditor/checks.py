@@ -141,6 +141,26 @@ def saturation(subject: Subject) -> Check:
     )
 
 
+def stochastic(subject: Subject) -> Check:
+    """Does the target answer the same query in the same way twice?"""
+    difference = subject.evidence.target.repeat_difference
+    told = "Equal queries are answered equally."
+    if difference is None:
+        told = "Whether the model answers equal queries equally was not measured."
+    elif difference:
+        told = (
+            f"The model is stochastic: outputs differ between two equal queries by up to {difference:.2g}. Repeated "
+            "queries average the noise away, and no attack here repeats its queries."
+        )
+    return Check(
+        id="stochastic",
+        title="Repeated queries",
+        level=CheckLevel.PASS if difference == 0 else CheckLevel.WARN,
+        sentence=told,
+        voids=(Void.NOTHING_FOUND,) if difference else (),
+    )
+
+
 def few_shadows(subject: Subject) -> Check:
     """Are there shadows enough for an attack per record?"""
     shadows = len(subject.evidence.shadow_membership)
@@ -166,4 +186,4 @@ def population_size(subject: Subject) -> Check:
     )
 
 
-_CHECKS = (recipe, members_learned, random_split, duplicates, saturation, few_shadows, population_size)
+_CHECKS = (recipe, members_learned, random_split, duplicates, saturation, stochastic, few_shadows, population_size)

@@ -6,12 +6,16 @@ nothing that matters: run again, it sees the file and does nothing. So a killed 
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
+import io
 import json
 import os
 import signal
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,6 +35,7 @@ from auditor.errors import InputError
 from auditor.findings import Timing
 
 __all__ = [
+    "PLAN_NAME",
     "SILENT",
     "Clock",
     "Progress",
@@ -39,11 +44,18 @@ __all__ = [
     "default_workers",
     "digest",
     "generator",
+    "rename_into_place",
     "resolve_device",
 ]
 
+PLAN_NAME = "plan.json"
+
 Array = npt.NDArray[np.generic]
 Item = TypeVar("Item")
+
+_LOCK_NAME = "lock"
+_WATCH_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1
 
 
 class Progress(Protocol):
@@ -151,13 +163,18 @@ class RunFolder:
 
     @classmethod
     def create(cls, root: Path) -> RunFolder:
-        """Make the folder if it is missing, readable by its owner only.
+        """Make the folder, or take an empty one, readable by its owner only; an earlier run's is left as it is.
 
         Raises:
-            InputError: the path is a file or cannot be written.
+            InputError: the path is a file, cannot be written, or is a folder that holds something else.
         """
         try:
             root.mkdir(parents=True, exist_ok=True)
+            names = {path.name for path in root.iterdir()}
+            if PLAN_NAME in names:
+                return cls(root)
+            if not all(_precedes_plan(name) for name in names):
+                raise InputError(f"{root} is not a run folder, and not empty.", "Choose another --run-dir.")
             root.chmod(0o700)
         except OSError as error:
             raise InputError(f"Run folder {root}: {error.strerror}.", "Choose another --run-dir.") from error
@@ -176,7 +193,7 @@ class RunFolder:
         Raises:
             InputError: another scan is using the folder.
         """
-        with self.path("lock").open("w") as handle:
+        with self.path(_LOCK_NAME).open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -187,12 +204,12 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small text file atomically."""
-        _rename_into_place(self.path(name), lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        rename_into_place(self.path(name), lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def write_arrays(self, name: str, arrays: Mapping[str, Array]) -> None:
         """Write named arrays as safetensors, atomically."""
         contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-        _rename_into_place(self.path(name), lambda temporary: save_file(contiguous, temporary))
+        rename_into_place(self.path(name), lambda temporary: save_file(contiguous, temporary))
 
     def read_arrays(self, name: str) -> dict[str, Array] | None:
         """Read what `write_arrays` wrote; None when it is missing or damaged, so that it is made again."""
@@ -205,24 +222,44 @@ class RunFolder:
             return None
 
     def share(self, name: str, array: Array) -> Path:
-        """Put an array on disk once for all workers to memory-map; returns its path."""
-        path = self.path(name)
-        if not path.exists():
+        """Put an array on disk once for all workers to memory-map, again if what is there is cut; returns its path."""
+        path, whole = self.path(name), np.ascontiguousarray(array)
+        if not _is_shared(path, whole):
 
             def write(temporary: Path) -> None:
                 with temporary.open("wb") as handle:
-                    np.save(handle, np.ascontiguousarray(array), allow_pickle=False)
+                    np.save(handle, whole, allow_pickle=False)
 
-            _rename_into_place(path, write)
+            rename_into_place(path, write)
         return path
 
 
-def _rename_into_place(path: Path, write: Callable[[Path], object]) -> None:
+def _precedes_plan(name: str) -> bool:
+    """Whether a scan that ended before its plan was written leaves a file of this name."""
+    return name == _LOCK_NAME or name.startswith(f".{PLAN_NAME}.")
+
+
+def _is_shared(path: Path, array: Array) -> bool:
+    """Whether a file has the header (dtype, shape) and the size that `np.save` gives it; its content is trusted."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    start = header.getvalue()
+    try:
+        with path.open("rb") as handle:
+            return os.fstat(handle.fileno()).st_size == len(start) + array.nbytes and handle.read(len(start)) == start
+    except OSError:
+        return False
+
+
+def rename_into_place(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file of its own beside `path`, and give it that name when it is safely on disk."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -238,8 +275,13 @@ class Workers:
     @classmethod
     @contextmanager
     def open(cls, count: int, clock: Clock) -> Iterator[Workers]:
-        """Start `count` processes when the first item comes, and end them with the block."""
-        pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_settle_worker)
+        """Start up to `count` processes as items come, and end them with the block or with this process.
+
+        Enter it and `run` from one thread: on Linux a worker ends with the thread that started it.
+        """
+        pool = ProcessPoolExecutor(
+            count, mp_context=get_context("spawn"), initializer=_settle_worker, initargs=(os.getpid(),)
+        )
         try:
             yield cls(pool, clock)
         finally:
@@ -250,7 +292,8 @@ class Workers:
         if not items:
             return
         progress.start(task, len(items))
-        futures = [self.pool.submit(_timed, function, item) for item in items]
+        with _interrupts_ignored():
+            futures = [self.pool.submit(_timed, function, item) for item in items]
         try:
             for future in as_completed(futures):
                 self.clock.charged += future.result()
@@ -269,7 +312,34 @@ def _timed(function: Callable[[Item], None], item: Item) -> float:
     return time.process_time() - start
 
 
-def _settle_worker() -> None:
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C while workers start (`submit` does that): they inherit it, before `_settle_worker` can say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
+def _settle_worker(parent: int) -> None:
     # Ctrl-C is for the parent, which ends its workers in order
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        _be_killed_with_parent()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(1)
+
+
+def _be_killed_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+
+
+def _end_with(parent: int) -> None:
+    """End this process once it has another parent; also where that happened before the kernel was asked."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)

@@ -30,6 +30,7 @@ def open_inputs(
         InputError: either cannot be used, or they do not belong together.
     """
     splits = load_splits(data)
+    _refuse_augmented_features(splits)
     target = load_target(
         checkpoint,
         arch=arch,
@@ -49,6 +50,16 @@ def open_inputs(
             "Write classes.txt: one class name per line, in the order of the model's outputs.",
         )
     return target, _in_class_order(target, splits)
+
+
+def _refuse_augmented_features(splits: Splits) -> None:
+    recipe = splits.settings.training
+    if recipe is not None and recipe.augmentation and splits.members.inputs.ndim == 2:
+        raise InputError(
+            f"{splits.folder}: augmentation in [training] of splits.toml is {' and '.join(recipe.augmentation)}, "
+            "which needs images, and the records are features.",
+            "Remove augmentation from splits.toml.",
+        )
 
 
 def _in_class_order(target: Target, splits: Splits) -> Splits:

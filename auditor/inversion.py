@@ -14,7 +14,9 @@ import numpy.typing as npt
 import torch
 
 from auditor.findings import AttackCard, InversionResult, Measurement
+from auditor.membership.measure import crash_report
 from auditor.shadows import AuditSet
+from auditor.signals import same_noise
 from auditor.stats.intervals import mean
 from auditor.target import Target
 from auditor.threat import Access
@@ -63,6 +65,8 @@ def invert_with_miface(target: Target, classes: Sequence[int]) -> Reconstruction
 def run_inversion(attack: InversionAttack, target: Target, control: Target, audit_set: AuditSet) -> InversionResult:
     """Reconstruct every class from the target and from the control model, and compare the distances.
 
+    A crash of the attack is an outcome, not an end; where there are no images to rebuild, the attack is skipped.
+
     The record excess of a class is how much nearer the target's image lies to the nearest member than to the nearest
     of as many non-members, less the same for the control: mean squared pixel error in [0, 1].
 
@@ -72,10 +76,22 @@ def run_inversion(attack: InversionAttack, target: Target, control: Target, audi
         control: A model trained on the audited non-members instead of the members.
         audit_set: Members and non-members, and population records for class means.
     """
-    scene = _Scene.of(target, audit_set)
-    if not scene.classes:
-        return InversionResult(card=attack.card, status="skipped", reason="no class has enough records of every kind")
-    own, other = attack.invert(target, scene.classes), attack.invert(control, scene.classes)
+    if audit_set.records.inputs.ndim != 4:
+        return InversionResult(
+            card=attack.card, status="skipped", reason="rebuilds images, and the records are features"
+        )
+    try:
+        scene = _Scene.of(target, audit_set)
+        if not scene.classes:
+            reason = "no class has enough records of every kind"
+            return InversionResult(card=attack.card, status="skipped", reason=reason)
+        return _compared(attack, target, control, scene)
+    except Exception as error:  # noqa: BLE001 - whatever a method raises, the rest of the report must still come
+        return InversionResult(card=attack.card, status="failed", reason=crash_report(error))
+
+
+def _compared(attack: InversionAttack, target: Target, control: Target, scene: _Scene) -> InversionResult:
+    own, other = (_inverted(attack, model, scene) for model in (target, control))
     gains = scene.gains(own.images)
     against_model = gains - scene.gains(other.images)
     against_mean = gains - scene.gains(scene.class_means)
@@ -94,6 +110,11 @@ def run_inversion(attack: InversionAttack, target: Target, control: Target, audi
         ),
         queries_per_class=own.queries_per_class,
     )
+
+
+def _inverted(attack: InversionAttack, model: Target, scene: _Scene) -> Reconstruction:
+    with same_noise(model):
+        return attack.invert(model, scene.classes)
 
 
 def inversion_facts(results: Sequence[InversionResult], classes: Sequence[str]) -> list[InversionFacts]:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from auditor.checkpoint.weights import sha256_of
-from auditor.compute import Progress, RunFolder, Workers, digest, generator
+from auditor.compute import Progress, RunFolder, Workers, digest, generator, rename_into_place
 from auditor.errors import InputError
 from auditor.findings import ModelFacts
 from auditor.records import Inputs
-from auditor.signals import Signals, observe
+from auditor.signals import Signals, observe, repeat_difference
 from auditor.splits import Recipe, Records, Splits
 from auditor.target import Architecture, Target
 from auditor.training import train
@@ -44,7 +45,10 @@ __all__ = [
 Flags = npt.NDArray[np.bool_]
 
 _LEAST_POPULATION = 100
+_LEAST_EVALUATED = 20  # a side: null models train on half of the members, attacks are chosen on half of the records
+_LEAST_GROUPS = 10  # a side: the same halves, and intervals that resample groups
 _RESERVED_SHARE = 1 / 3
+_REPEATED = "repeat_difference"
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,19 @@ def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
     """Fix who is evaluated: m members and m non-members at random; unused test records join the population.
 
     Raises:
-        InputError: a population of at least 100 records cannot be found.
+        InputError: there are fewer than 20 members or 20 non-members to evaluate, where groups are stated fewer than
+            10 of them a side, or fewer than 100 population records.
     """
     rng = generator(seed, "audit set")
     test, population, source = _test_and_population(splits, rng)
     candidates = rng.permutation(_standing_once(splits.members))
     m = min(len(candidates), test.n, cap)
+    if m < _LEAST_EVALUATED:
+        raise InputError(
+            f"{splits.folder}: {len(candidates)} members without an equal and {test.n} non-members (population: "
+            f"{source}) can be evaluated, and an audit needs {_LEAST_EVALUATED} of each.",
+            "Add records to train/ and test/; without population/, part of test/ is set aside.",
+        )
     members, non_members = candidates[:m], rng.permutation(test.n)
     population = Records.concatenate([population, test.take(np.sort(non_members[m:]))])
     if population.n < _LEAST_POPULATION:
@@ -92,6 +103,8 @@ def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
         )
     order = rng.permutation(population.n)
     audited = [splits.members.take(np.sort(members)), test.take(np.sort(non_members[:m]))]
+    for side, part in zip(("members", "non-members"), audited, strict=True):
+        _refuse_few_groups(splits, side, part)
     return AuditSet(
         records=Records.concatenate(audited),
         membership=np.arange(2 * m) < m,
@@ -99,6 +112,16 @@ def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
         calibration=population.take(np.sort(order[: population.n // 2])),
         reference=population.take(np.sort(order[population.n // 2 :])),
         population_source=source,
+    )
+
+
+def _refuse_few_groups(splits: Splits, side: str, records: Records) -> None:
+    if records.groups is None or len(np.unique(records.groups)) >= _LEAST_GROUPS:
+        return
+    raise InputError(
+        f"{splits.folder}: the evaluated {side} come from {len(np.unique(records.groups))} groups, and an audit needs "
+        f"{_LEAST_GROUPS}.",
+        "Add records of other groups, or state no `group` if records are independent of each other.",
     )
 
 
@@ -141,13 +164,16 @@ def null_halves(audit_set: AuditSet, rng: np.random.Generator) -> Flags:
     """What the two null models train on: bool [model, record], two halves of the audited members, no non-member.
 
     Records of one group stay together: who else of a person was trained on is part of not having seen the record.
+    Large groups are placed first, so that neither half is left empty however unequal they are.
     """
     m = audit_set.evaluated
     groups = np.arange(m) if audit_set.records.groups is None else audit_set.records.groups[:m]
     names, position, counts = np.unique(groups, return_inverse=True, return_counts=True)
     order = rng.permutation(len(names))
-    first = np.zeros(len(names), dtype=bool)
-    first[order] = np.cumsum(counts[order]) <= (m + 1) // 2
+    first, room = np.zeros(len(names), dtype=bool), (m + 1) // 2
+    for group in order[np.argsort(-counts[order], kind="stable")]:
+        first[group] = counts[group] <= room
+        room -= int(counts[group]) * int(first[group])
     members = first[position]
     return np.stack([np.concatenate([half, np.zeros(m, dtype=bool)]) for half in (members, ~members)])
 
@@ -183,10 +209,17 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class Answers:
-    """What models said: `audit` on the audit set, `calibration` on the calibrating half of the population."""
+    """What models said.
+
+    Attributes:
+        audit: On the audit set.
+        calibration: On the calibrating half of the population.
+        repeat_difference: How far one model's answers to two equal queries lay apart; None where nobody asked twice.
+    """
 
     audit: Signals
     calibration: Signals
+    repeat_difference: float | None = None
 
     @classmethod
     def stack(cls, models: Sequence[Answers]) -> Answers:
@@ -270,9 +303,9 @@ class Laboratory:
             self.folder.share(f"data/{name}-labels.npy", records.labels)
 
     def train(self, sets: Sequence[TrainingSet], *, task: str) -> list[Answers]:
-        """Train what is missing, and read what every model of `sets` answers, in order."""
+        """Train what is missing or damaged, and read what every model of `sets` answers, in order."""
         jobs = [self._job(training_set) for training_set in sets]
-        missing = [job for job in jobs if self.folder.read_arrays(job.signals) is None]
+        missing = [job for job in jobs if not _is_done(job, self.folder)]
         self.workers.run(_train_and_observe, missing, task=task, progress=self.progress)
         return [_read_answers(self.folder, job.signals) for job in jobs]
 
@@ -281,10 +314,15 @@ class Laboratory:
         return _load_model(self.blueprint, self.folder.path(self._job(training_set).weights))
 
     def ask(self, target: Target) -> Answers:
-        """What a model of the caller's answers, once: kept under the model's fingerprint."""
+        """What a model of the caller's answers, once: kept under the model's fingerprint.
+
+        Some records are asked twice, to see whether the model repeats itself.
+        """
         path = f"signals/target-{target.fingerprint}.safetensors"
         if self.folder.read_arrays(path) is None:
-            _write_answers(self.folder, path, _ask(target, self.folder, self.queries))
+            answers = _ask(target, self.folder, self.queries)
+            difference = repeat_difference(target, _published(self.folder, "audit")[0])
+            _write_answers(self.folder, path, replace(answers, repeat_difference=difference))
         return _read_answers(self.folder, path)
 
     def probe(self, probe: Probe, sets: Sequence[TrainingSet], *, task: str) -> list[Arrays]:
@@ -361,6 +399,19 @@ def _read_floats(folder: RunFolder, name: str) -> Arrays:
     return {key: array.astype(np.float64) for key, array in arrays.items()}
 
 
+def _is_done(job: _Job, folder: RunFolder) -> bool:
+    return folder.read_arrays(job.signals) is not None and _is_whole(folder.path(job.weights))
+
+
+def _is_whole(weights: Path) -> bool:
+    """Whether a weights file is there and as long as its header says; its content is trusted."""
+    try:
+        with safe_open(weights, framework="pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
 def _load_model(blueprint: Blueprint, weights: Path) -> Target:
     """Rebuild one of our own models from its weights."""
     return blueprint.template().with_weights(load_file(weights))
@@ -373,23 +424,27 @@ def _read_answers(folder: RunFolder, name: str) -> Answers:
         InputError: the file is missing or damaged.
     """
     arrays = _read_floats(folder, name)
-    return Answers(*(_unprefix(arrays, part) for part in ("audit", "calibration")))
+    difference = arrays.get(_REPEATED)
+    return Answers(
+        audit=_unprefix(arrays, "audit"),
+        calibration=_unprefix(arrays, "calibration"),
+        repeat_difference=None if difference is None else float(difference[0]),
+    )
 
 
 def _write_answers(folder: RunFolder, name: str, answers: Answers) -> None:
     """Keep what one model answered, as one finished file."""
     arrays = {f"audit.{key}": array for key, array in answers.audit.arrays().items()}
     arrays |= {f"calibration.{key}": array for key, array in answers.calibration.arrays().items()}
+    if answers.repeat_difference is not None:
+        arrays[_REPEATED] = np.array([answers.repeat_difference])
     folder.write_arrays(name, arrays)
 
 
 def _ask(target: Target, folder: RunFolder, queries: tuple[str, ...]) -> Answers:
     """What a model says about the published audit set and calibrating records."""
-    parts = []
-    for name in ("audit", "calibration"):
-        inputs, labels = _published(folder, name)
-        parts.append(observe(target, inputs, labels, queries))
-    return Answers(*parts)
+    audit, calibration = (observe(target, *_published(folder, name), queries) for name in ("audit", "calibration"))
+    return Answers(audit, calibration)
 
 
 def _published(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int64]]:
@@ -406,12 +461,11 @@ def _unprefix(arrays: Arrays, part: str) -> Signals:
 def _train_and_observe(job: _Job) -> None:
     folder = RunFolder(job.folder)
     weights = folder.path(job.weights)
-    if not weights.exists():
+    if not _is_whole(weights):
         inputs, labels = _training_records(folder, job.training_set)
         trained = train(job.blueprint.template(), inputs, labels, job.recipe, seed=job.training_set.seed)
-        temporary = weights.with_suffix(".partial")
-        save_file({key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}, temporary)
-        temporary.replace(weights)
+        state = {key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}
+        rename_into_place(weights, lambda temporary: save_file(state, temporary))
     _write_answers(folder, job.signals, _ask(_finished_model(job, folder), folder, job.queries))
 
 

@@ -342,7 +342,7 @@ def _disjoint(
         if part.n < _FEWEST_RECORDS:
             raise InputError(
                 f"{printable(sources[role])} holds {part.n} distinct record{'' if part.n == 1 else 's'}.",
-                f"A split needs at least {_FEWEST_RECORDS}, and many more to conclude anything.",
+                f"A split needs at least {_FEWEST_RECORDS} to be read, and train and test more to be audited.",
             )
         kept[role] = part
     return kept, sum(records[role].n - part.n for role, part in kept.items())

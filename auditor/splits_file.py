@@ -7,9 +7,9 @@ class_is_person = false         # each class is one person
 population = "holdout"
 
 [preprocessing]
-mean = [0.49, 0.48, 0.45]       # of pixels in [0, 1]; with std, both or neither
+mean = [0.49, 0.48, 0.45]       # of pixels in [0, 1]; with std, both or neither; for features one number will do
 std = [0.25, 0.24, 0.26]
-input_size = [3, 32, 32]        # channels, height, width
+input_size = [3, 32, 32]        # channels, height, width; for features [64, 1, 1]
 interpolation = "bilinear"      # nearest, bilinear, bicubic, lanczos
 crop_pct = 1.0
 
@@ -102,7 +102,10 @@ _OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
 
 
 class PreprocessingSection(Section):
-    """How an image becomes the model's input. `mean` and `std`, one number per channel, are both given or neither."""
+    """How a record becomes the model's input. `mean` and `std` are both given or neither.
+
+    They hold one number per channel; where input_size is [features, 1, 1], one per feature or one for all.
+    """
 
     input_size: tuple[_Side, _Side, _Side] = Field(strict=False)
     mean: tuple[_Mean, ...] | None = Field(default=None, strict=False)
@@ -113,8 +116,12 @@ class PreprocessingSection(Section):
     @model_validator(mode="after")
     def _one_number_per_channel(self) -> PreprocessingSection:
         given = [len(numbers) for numbers in (self.mean, self.std) if numbers is not None]
-        if given and given != [self.input_size[0]] * 2:
-            raise ValueError(f"mean and std must both hold {self.input_size[0]} numbers, one per channel of input_size")
+        channels, features = self.input_size[0], self.input_size[0] > 1 and self.input_size[1:] == (1, 1)
+        if given and given not in ([channels] * 2, [1 if features else channels] * 2):
+            alternative = ", or one for all features" if features else ""
+            raise ValueError(
+                f"mean and std must both hold {channels} numbers, one per channel of input_size{alternative}"
+            )
         return self
 
 

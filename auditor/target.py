@@ -77,6 +77,11 @@ class Target:
         return hasher.hexdigest()[:16]
 
     @property
+    def made_here(self) -> bool:
+        """Whether we trained its weights, so that it is not the audited checkpoint."""
+        return self.facts.file_format == _IN_MEMORY
+
+    @property
     def shows(self) -> Access:
         """The most that queries of this target show, behind its wrapper if it has one."""
         return Access.WEIGHTS if self.wrapper is None else self.wrapper.shows

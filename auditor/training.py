@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from auditor.errors import InputError
 from auditor.splits import Recipe
 from auditor.target import Target
 
@@ -44,6 +45,9 @@ def train(
 
     Returns:
         The trained model as a target of its own, in eval mode.
+
+    Raises:
+        InputError: the loss or the weights do not stay finite.
     """
     device = template.device
     cuda = [device] if device.type == "cuda" else []
@@ -67,7 +71,7 @@ def _fit(module: nn.Module, template: Target, inputs: torch.Tensor, labels: torc
     sizes = [start for start in batches if min(recipe.batch_size, len(labels) - start) > 1]
     scheduler = _schedule(optimizer, recipe, steps=recipe.epochs * len(sizes))
     module.train()
-    for _ in range(recipe.epochs):
+    for epoch in range(recipe.epochs):
         order = torch.randperm(len(labels), device=device)
         for start in sizes:
             index = order[start : start + recipe.batch_size]
@@ -78,7 +82,17 @@ def _fit(module: nn.Module, template: Target, inputs: torch.Tensor, labels: torc
             loss.backward()
             optimizer.step()
             scheduler.step()
+        _refuse_divergence(module, loss, recipe, epoch)
     module.eval()
+
+
+def _refuse_divergence(module: nn.Module, loss: torch.Tensor, recipe: Recipe, epoch: int) -> None:
+    tensors = [loss, *module.state_dict().values()]
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise InputError(
+            f"Training diverged in epoch {epoch + 1} ({recipe.describe()}): loss or weights are not finite.",
+            "Correct [training] in splits.toml, e.g. lower lr: it must train a model like the audited one.",
+        )
 
 
 def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -6,7 +6,7 @@ import numpy as np
 
 from auditor.battery import MEMBERSHIP
 from auditor.controls.nulls import two_class_signals
-from auditor.membership.evidence import Evidence
+from auditor.membership.evidence import Context, Evidence
 from auditor.membership.measure import Jury
 from auditor.shadows import Answers, inclusion_pairs
 from auditor.splits import Records
@@ -45,8 +45,15 @@ def world(n=1000, shadows=8, leak=0.0, shift=0.0, seed=0, classes=5, grouped=Fal
         rng.integers(0, classes, 2 * n),
         np.arange(2 * n, dtype=np.int64) // 2 if grouped else None,
     )
+    context = Context(
+        labels=records.labels,
+        calibration_labels=rng.integers(0, classes, 500),
+        features=rng.normal(size=(2 * n, 3)),
+        calibration_features=rng.normal(size=(500, 3)),
+        seed=seed,
+    )
     return World(
-        Evidence(model(membership), Answers.stack([model(row) for row in inclusion]), inclusion),
+        Evidence(model(membership), Answers.stack([model(row) for row in inclusion]), inclusion, context),
         Jury.of(records, membership, seed),
         Answers.stack([model(half) for half in halves]),
         halves,

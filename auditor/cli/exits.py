@@ -2,16 +2,21 @@
 
 Python ends with 1 on an uncaught exception, Click on an abort or a broken pipe, Rich on a broken pipe: none of them
 may be mistaken for 1, "violated". So Click's own runner is not used: it would turn an EOFError from a truncated
-file into "aborted" and a closed pipe into 1.
+file into "aborted" and a closed pipe into 1. SIGTERM, what a scheduler or a container sends, is an interrupt like
+Ctrl-C: work is ended in order, and the code is 130, not the 143 of a process that was shot.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from io import StringIO
+from types import FrameType
 
 import click
 from click.shell_completion import shell_complete
@@ -37,15 +42,35 @@ class Exit(IntEnum):
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
-    """Run a command whose result is its exit code, and turn whatever it raises into the documented one."""
+    """Run a command whose result is its exit code, and turn whatever it raises into the documented one.
+
+    While it runs, SIGTERM raises KeyboardInterrupt, unless the caller handles or ignores SIGTERM already.
+    """
     if os.environ.get(_COMPLETE):
         return shell_complete(command, {}, _NAME, _COMPLETE, os.environ[_COMPLETE])
     terminal = Terminal()
     try:
-        with _parse(command, arguments, terminal) as context:
+        with _termination_interrupts(), _parse(command, arguments, terminal) as context:
             return int(command.invoke(context))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: whatever comes is explained
         return _explain(error, terminal)
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _explain(error: Exception | KeyboardInterrupt, terminal: Terminal) -> int:

@@ -28,6 +28,11 @@ def _names(context: click.Context, option: click.Parameter, value: str | None) -
     return names
 
 
+def _names_or_none(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """The same, where `none` stands for an empty list."""
+    return () if value == "none" else _names(context, option, value)
+
+
 def _access(_context: click.Context, _option: click.Parameter, value: str) -> Access:
     return Access(value)
 
@@ -82,7 +87,10 @@ _ARGUMENTS = (
     ),
     click.option("--attacks", metavar="A,B,...", callback=_names, help="Only these attacks; see `privaudit attacks`."),
     click.option(
-        "--defenses", metavar="A,B,...", callback=_names, help="Only these defenses; see `privaudit defenses`."
+        "--defenses",
+        metavar="A,B,...",
+        callback=_names_or_none,
+        help="Only these defenses, or none; see `privaudit defenses`.",
     ),
     click.option(
         "--run-dir",
@@ -90,7 +98,7 @@ _ARGUMENTS = (
         type=click.Path(file_okay=False, path_type=Path),
         help="Where shadows and signals are kept. A scan that was killed goes on from there.",
     ),
-    click.option("--seed", type=click.IntRange(min=0), help="Decides all randomness; 0, or as the plan says."),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Decides all randomness; 0, or as the plan says."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--workers", type=click.IntRange(min=1), help="Worker processes; one per core or GPU by default."),
     click.option(

@@ -7,6 +7,7 @@ among records of like propensity, what the attack still tells apart is the model
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,16 +28,21 @@ from auditor.verdict import Limits
 __all__ = ["Blind", "blind_control", "matched_test"]
 
 Floats = npt.NDArray[np.float64]
+Fold = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
 _FOLDS = 5
 _VOIDS_NOTHING_ABOVE = 0.55
 _LEAST_PAIRS = 50
 _STRATA = 10
+_QUESTION = "Can members be told from non-members without asking the model?"
 
 
 @dataclass(frozen=True)
 class Blind:
-    """The blind control's result, and each record's cross-fitted propensity to look like a member [record]."""
+    """The blind control's result, and each record's cross-fitted propensity to look like a member [record].
+
+    Where it could not run, every record has the same propensity and the result voids both verdicts.
+    """
 
     result: ControlResult
     propensity: Floats
@@ -52,8 +58,12 @@ def blind_control(features: Floats, jury: Jury, seed: int, limits: Limits) -> Bl
         seed: The audit's seed.
         limits: For the confidence of intervals.
     """
+    state = int(generator(seed, "blind control").integers(2**31))
+    folds = _folds(jury, state)
+    if not folds:
+        return _skipped(jury)
     with_class = np.hstack([features, np.eye(int(jury.labels.max()) + 1)[jury.labels]])
-    propensity = _cross_fitted(with_class, jury, seed)
+    propensity = _cross_fitted(with_class, jury, folds, state)
     estimate = auc(propensity, jury.membership, confidence=limits.confidence, groups=jury.groups)
     shift = estimate.low > 0.5
     voids = (Void.NOTHING_FOUND,) if estimate.low > _VOIDS_NOTHING_ABOVE else ()
@@ -70,7 +80,7 @@ def blind_control(features: Floats, jury: Jury, seed: int, limits: Limits) -> Bl
     result = ControlResult(
         id="blind",
         title="Blind control",
-        question="Can members be told from non-members without asking the model?",
+        question=_QUESTION,
         status="fail" if voids else "warn" if shift else "pass",
         sentence=told,
         measurements=(Measurement(name="AUC without the model", estimate=estimate, against="0.5"),),
@@ -80,18 +90,41 @@ def blind_control(features: Floats, jury: Jury, seed: int, limits: Limits) -> Bl
     return Blind(result, propensity, shift)
 
 
-def _cross_fitted(features: Floats, jury: Jury, seed: int) -> Floats:
-    state = int(generator(seed, "blind control").integers(2**31))
+def _skipped(jury: Jury) -> Blind:
+    result = ControlResult(
+        id="blind",
+        title="Blind control",
+        question=_QUESTION,
+        status="skipped",
+        sentence=(
+            "Too few records or groups a side to fit a classifier on some and judge the others: whether members differ "
+            "from non-members without the model is not known."
+        ),
+        voids=(Void.LEAK_FOUND, Void.NOTHING_FOUND),
+    )
+    return Blind(result, np.full(len(jury.membership), 0.5), shift=False)
+
+
+def _folds(jury: Jury, state: int) -> Sequence[Fold]:
+    """(fitting, judged) positions, groups kept together: five folds, or as many as the smaller side has groups for."""
+    groups = np.arange(len(jury.membership)) if jury.groups is None else jury.groups
+    count = min(_FOLDS, *(len(np.unique(groups[side])) for side in (jury.membership, ~jury.membership)))
+    if count < 2:
+        return ()
+    blank = np.zeros(len(groups))
+    if jury.groups is None:
+        splitter = StratifiedKFold(count, shuffle=True, random_state=state)
+        return list(splitter.split(blank, jury.membership))
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=state)
+    folds = [fold for fold in splitter.split(blank, jury.membership, groups) if len(fold[1])]
+    one_sided = any(np.ptp(jury.membership[fitting].astype(int)) == 0 for fitting, _ in folds)
+    return () if one_sided else folds
+
+
+def _cross_fitted(features: Floats, jury: Jury, folds: Sequence[Fold], state: int) -> Floats:
     models = (
         make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000)),
         HistGradientBoostingClassifier(max_iter=60, learning_rate=0.08, max_leaf_nodes=15, random_state=state),
-    )
-    folds = (
-        StratifiedKFold(_FOLDS, shuffle=True, random_state=state).split(features, jury.membership)
-        if jury.groups is None
-        else StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=state).split(
-            features, jury.membership, jury.groups
-        )
     )
     propensity = np.zeros(len(features))
     for fitting, judged in folds:

@@ -193,6 +193,7 @@ def two_class_signals(margin: Floats) -> Signals:
         released_margin=margin,
         confidence=confidence,
         loss=loss,
+        entropy=confidence * loss + (1 - confidence) * np.logaddexp(0.0, margin),
         modified_entropy=2 * (1 - confidence) * loss,
         correct=(margin > 0).astype(np.float64),
     )

@@ -5,21 +5,40 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from auditor.membership.evidence import Evidence
-from reference_attacks.membership import attack_p, lira, loss, modified_entropy, rmia
+from auditor.compute import generator
+from auditor.membership.evidence import Evidence, Unavailable
+from reference_attacks.membership import (
+    attack_p,
+    attack_r,
+    base,
+    class_vector,
+    confidence,
+    difficulty,
+    entropy,
+    gradient,
+    instance_probability,
+    instance_vector,
+    label_only,
+    lira,
+    loss,
+    merlin,
+    ml_leaks,
+    modified_entropy,
+    morgan,
+    per_class,
+    quantile,
+    rapid,
+    rmia,
+    shokri,
+)
 from reference_attacks.membership import gap as gap_attack
 
-__all__ = [
-    "cross_entropy",
-    "gap",
-    "lira_logits",
-    "lira_released",
-    "population",
-    "rmia_released",
-    "song_mittal",
-]
-
 Floats = npt.NDArray[np.float64]
+
+_REFERENCES = 4  # RAPID calibrates with four reference models; two more shadows teach it
+
+
+# --- the target alone -----------------------------------------------------------------------------------------------
 
 
 def gap(evidence: Evidence) -> Floats:
@@ -41,6 +60,153 @@ def population(evidence: Evidence) -> Floats:
     """Rank of the loss among calibrating non-members."""
     return attack_p.score(
         target_signal=-evidence.target.audit.loss, population_target_signal=-evidence.target.calibration.loss
+    )
+
+
+def true_class_confidence(evidence: Evidence) -> Floats:
+    """The released probability of the true class."""
+    return confidence.score(target_signal=evidence.target.audit.confidence)
+
+
+def prediction_entropy(evidence: Evidence) -> Floats:
+    """Negative entropy of the released probabilities; the label is not used."""
+    return entropy.score(target_signal=evidence.target.audit.entropy)
+
+
+def song_mittal_per_class(evidence: Evidence) -> Floats:
+    """Modified entropy, ranked among calibrating non-members of the same class."""
+    context = evidence.known()
+    return per_class.score(
+        target_signal=evidence.target.audit.modified_entropy,
+        population_target_signal=evidence.target.calibration.modified_entropy,
+        classes=context.labels,
+        population_classes=context.calibration_labels,
+    )
+
+
+def quantile_regression(evidence: Evidence) -> Floats:
+    """The margin against what calibrating non-members that look alike have."""
+    context = evidence.known()
+    return quantile.score(
+        target_signal=evidence.target.audit.released_margin[:, 0],
+        record_features=context.features,
+        population_target_signal=evidence.target.calibration.released_margin[:, 0],
+        population_features=context.calibration_features,
+    )
+
+
+# --- shadows without the record -------------------------------------------------------------------------------------
+
+
+def ye_reference(evidence: Evidence) -> Floats:
+    """Attack-R: share of the shadows without the record that lose more on it."""
+    audit, shadows = evidence.target.audit, evidence.shadows.audit
+    return attack_r.score(
+        target_signal=audit.released_margin,
+        shadow_signal=shadows.released_margin,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def watson(evidence: Evidence) -> Floats:
+    """Loss, less the mean loss of the shadows without the record."""
+    return difficulty.score(
+        target_signal=-evidence.target.audit.loss,
+        shadow_signal=-evidence.shadows.audit.loss,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def base_offline(evidence: Evidence) -> Floats:
+    """BASE on the shadows without the record."""
+    return base.offline(
+        target_signal=-evidence.target.audit.loss,
+        shadow_signal=-evidence.shadows.audit.loss,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def lira_offline(evidence: Evidence) -> Floats:
+    """LiRA, offline, one-sided: how far the margin lies above the shadows without the record."""
+    return lira.offline(
+        target_signal=evidence.target.audit.released_margin,
+        shadow_signal=evidence.shadows.audit.released_margin,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def lira_offline_two_sided(evidence: Evidence) -> Floats:
+    """LiRA, offline, two-sided: how unlikely the margin is among the shadows without the record."""
+    return lira.offline_two_sided(
+        target_signal=evidence.target.audit.released_margin,
+        shadow_signal=evidence.shadows.audit.released_margin,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def rmia_offline(evidence: Evidence) -> Floats:
+    """RMIA on the shadows without the record."""
+    return rmia.offline(
+        target_signal=evidence.target.audit.confidence,
+        shadow_signal=evidence.shadows.audit.confidence,
+        shadow_membership=evidence.shadow_membership,
+        population_target_signal=evidence.target.calibration.confidence,
+        population_shadow_signal=evidence.shadows.calibration.confidence,
+    )
+
+
+# --- shadows with and without the record ----------------------------------------------------------------------------
+
+
+def base_online(evidence: Evidence) -> Floats:
+    """BASE on all shadows."""
+    return base.online(
+        target_signal=-evidence.target.audit.loss,
+        shadow_signal=-evidence.shadows.audit.loss,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def lira_per_record(evidence: Evidence) -> Floats:
+    """LiRA, online, a variance for each record."""
+    return _lira(evidence, lira.LiRA(variance="per-record"))
+
+
+def lira_student_t(evidence: Evidence) -> Floats:
+    """LiRA, online, Student's t with a prior on the variance of each record."""
+    return _lira(evidence, lira.LiRA(variance="student-t"))
+
+
+def _lira(evidence: Evidence, settings: lira.LiRA) -> Floats:
+    return lira.online(
+        target_signal=evidence.target.audit.released_margin,
+        shadow_signal=evidence.shadows.audit.released_margin,
+        shadow_membership=evidence.shadow_membership,
+        settings=settings,
+    )
+
+
+def li_instance_probability(evidence: Evidence) -> Floats:
+    """A logistic regression across shadows for every record."""
+    return instance_probability.score(
+        target_signal=evidence.target.audit.confidence,
+        shadow_signal=evidence.shadows.audit.confidence,
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
+def rapid_attack(evidence: Evidence) -> Floats:
+    """Loss and calibrated loss, weighed by a net that learned on two further shadows."""
+    losses, membership = evidence.shadows.audit.loss, evidence.shadow_membership
+    if len(losses) < _REFERENCES + 2:
+        raise Unavailable(f"needs {_REFERENCES + 2} shadows, and the plan has {len(losses)}")
+    return rapid.score(
+        target_signal=evidence.target.audit.loss,
+        reference_signal=losses[2:],
+        reference_membership=membership[2:],
+        shadow_signal=losses[:2],
+        shadow_membership=membership[:2],
+        rng=generator(evidence.known().seed, "rapid"),
     )
 
 
@@ -70,4 +236,106 @@ def rmia_released(evidence: Evidence) -> Floats:
         shadow_membership=evidence.shadow_membership,
         population_target_signal=evidence.target.calibration.confidence,
         population_shadow_signal=evidence.shadows.calibration.confidence,
+    )
+
+
+# --- whole probability vectors --------------------------------------------------------------------------------------
+
+
+def shokri_shadows(evidence: Evidence) -> Floats:
+    """A net for each class on the whole vector, taught by shadows."""
+    vectors = evidence.probed("vectors")
+    return shokri.score(
+        target_vectors=vectors.target["vectors"],
+        labels=evidence.known().labels,
+        shadow_vectors=vectors.shadows["vectors"],
+        shadow_membership=vectors.shadow_membership,
+        rng=generator(evidence.known().seed, "shokri"),
+    )
+
+
+def ml_leaks_one(evidence: Evidence) -> Floats:
+    """One shadow, the three largest probabilities, one attack net for all classes."""
+    vectors = evidence.probed("vectors")
+    return ml_leaks.adversary_1(
+        target_vectors=vectors.target["vectors"],
+        shadow_vectors=vectors.shadows["vectors"],
+        shadow_membership=vectors.shadow_membership,
+        rng=generator(evidence.known().seed, "ml-leaks"),
+    )
+
+
+def ml_leaks_three(evidence: Evidence) -> Floats:
+    """The largest probability; no shadow, no label."""
+    return ml_leaks.adversary_3(target_vectors=evidence.probed("vectors").target["vectors"])
+
+
+def li_class_vector(evidence: Evidence) -> Floats:
+    """A logistic regression for each class on the whole vector."""
+    vectors = evidence.probed("vectors")
+    return class_vector.score(
+        target_vectors=vectors.target["vectors"],
+        labels=evidence.known().labels,
+        shadow_vectors=vectors.shadows["vectors"],
+        shadow_membership=vectors.shadow_membership,
+        rng=generator(evidence.known().seed, "class-vector"),
+    )
+
+
+def li_instance_vector(evidence: Evidence) -> Floats:
+    """Whether the vector is nearer to the shadows with the record or to those without."""
+    vectors = evidence.probed("vectors")
+    return instance_vector.score(
+        target_vectors=vectors.target["vectors"],
+        shadow_vectors=vectors.shadows["vectors"],
+        shadow_membership=vectors.shadow_membership,
+    )
+
+
+# --- further queries ------------------------------------------------------------------------------------------------
+
+
+def merlin_attack(evidence: Evidence) -> Floats:
+    """How often noise raises the loss."""
+    ratio = evidence.probed("merlin").target["ratio"]
+    return merlin.score(merlin_ratio=ratio, loss=evidence.target.audit.loss[:, 0])
+
+
+def morgan_attack(evidence: Evidence) -> Floats:
+    """Merlin's ratio inside a window of losses, both set on shadows."""
+    probed = evidence.probed("merlin")
+    return morgan.score(
+        target_loss=probed.target["loss"],
+        target_ratio=probed.target["ratio"],
+        shadow_loss=probed.shadows["loss"],
+        shadow_ratio=probed.shadows["ratio"],
+        shadow_membership=probed.shadow_membership,
+    )
+
+
+def translations(evidence: Evidence) -> Floats:
+    """Which shifted copies are still classified rightly, weighed by a net that learned on shadows."""
+    probed = evidence.probed("translations")
+    return label_only.score(
+        target_correct=probed.target["correct"] > 0,
+        shadow_correct=probed.shadows["correct"] > 0,
+        shadow_membership=probed.shadow_membership,
+        rng=generator(evidence.known().seed, "translations"),
+    )
+
+
+def label_noise(evidence: Evidence) -> Floats:
+    """Share of noisy copies that keep the true label."""
+    return evidence.probed("label noise").target["share"].copy()
+
+
+def gradient_norm(evidence: Evidence) -> Floats:
+    """Loss and gradient norms, weighed by a logistic regression that learned on shadows."""
+    probed = evidence.probed("gradients")
+    return gradient.combined(
+        target_loss=probed.target["loss"],
+        target_norms=probed.target["norms"],
+        shadow_loss=probed.shadows["loss"],
+        shadow_norms=probed.shadows["norms"],
+        shadow_membership=probed.shadow_membership,
     )

@@ -59,14 +59,14 @@ class Evidence:
         shadows: Answers of the shadows, [model, record, query].
         shadow_membership: bool [model, record] over the audit set.
         context: What is known of the records themselves; None in simulations.
-        probes: What further passes saw, by probe id; gone in front of another model.
+        probes: What further passes saw, by probe id, or why one saw nothing; gone in front of another model.
     """
 
     target: Answers
     shadows: Answers
     shadow_membership: Flags
     context: Context | None = None
-    probes: Mapping[str, Probed] = field(default_factory=dict)
+    probes: Mapping[str, Probed | Exception] = field(default_factory=dict)
 
     def attacking(self, target: Answers) -> Evidence:
         """The same attacker in front of another model."""
@@ -87,10 +87,12 @@ class Evidence:
 
         Raises:
             Unavailable: it did not run here.
+            Exception: what it crashed with.
         """
-        if probe_id not in self.probes:
-            raise Unavailable(f"needs the {probe_id} probe, which did not run here")
-        return self.probes[probe_id]
+        found = self.probes.get(probe_id, Unavailable(f"needs the {probe_id} probe, which did not run here"))
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def attacking_shadow(self, index: int) -> Evidence:
         """One shadow in the target's place; it and its twin leave the pool (DESIGN 7.1)."""

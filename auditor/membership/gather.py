@@ -29,17 +29,20 @@ def records_context(target: Target, audit_set: AuditSet, seed: int) -> Context:
 
 def run_probes(
     probes: Sequence[Probe], laboratory: Laboratory, target: Target, sets: Sequence[TrainingSet]
-) -> dict[str, Probed]:
-    """Send every probe through the target and through some shadows."""
-    found = {}
-    for probe in probes:
-        shadows = laboratory.probe(probe, sets, task=f"{probe.id} probe")
-        found[probe.id] = Probed(
+) -> dict[str, Probed | Exception]:
+    """Send every probe through the target and through some shadows; one that fails leaves its exception."""
+    return {probe.id: _run_probe(probe, laboratory, target, sets) for probe in probes}
+
+
+def _run_probe(probe: Probe, laboratory: Laboratory, target: Target, sets: Sequence[TrainingSet]) -> Probed | Exception:
+    try:
+        return Probed(
             target=laboratory.probe_target(probe, target, seed=0),
-            shadows=_stacked(shadows),
+            shadows=_stacked(laboratory.probe(probe, sets, task=f"{probe.id} probe")),
             shadow_membership=np.stack([one.included for one in sets]),
         )
-    return found
+    except Exception as error:  # noqa: BLE001 - the attacks that read it tell; the rest of the report must still come
+        return error
 
 
 def _stacked(models: Sequence[Arrays]) -> Mapping[str, np.ndarray]:

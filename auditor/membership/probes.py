@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
 
+from auditor.membership.evidence import Unavailable
 from auditor.records import Inputs
 from auditor.shadows import Arrays, Probe
 from auditor.signals import class_vectors
 from auditor.target import Target
+from reference_attacks.membership import gradient, label_only, merlin, noise_robustness
 
 __all__ = ["PROBES"]
 
 Labels = npt.NDArray[np.int64]
+
+_NOISY_COPIES = 100
 
 
 def released_vectors(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
@@ -21,4 +30,84 @@ def released_vectors(target: Target, inputs: Inputs, labels: Labels, seed: int) 
     return {"vectors": class_vectors(target, inputs)[1].astype(np.float64)}
 
 
-PROBES = (Probe("vectors", released_vectors),)
+def merlin_ratios(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+    """Merlin's ratio and the loss itself, both [record]."""
+    images, classes = _images(inputs), torch.from_numpy(labels)
+    loss = _released_loss(target)
+    ratio = merlin.probe(loss=loss, inputs=images, labels=classes, generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        losses = torch.cat([loss(*part) for part in zip(images.split(512), classes.split(512), strict=True)])
+    return {"ratio": ratio, "loss": losses.double().cpu().numpy()}
+
+
+def translated(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+    """Whether the record and its shifts by one pixel are classified rightly, 0 or 1 [record, query]."""
+    del seed
+    correct = label_only.probe(predict=_labels_of(target), inputs=_images(inputs), labels=torch.from_numpy(labels))
+    return {"correct": correct.astype(np.float64)}
+
+
+def label_noise(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+    """Share of noisy copies that keep the true label [record]."""
+    share = noise_robustness.probe(
+        predict=_labels_of(target),
+        inputs=_images(inputs),
+        labels=torch.from_numpy(labels),
+        settings=noise_robustness.NoiseRobustness(samples=_NOISY_COPIES),
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return {"share": share}
+
+
+def gradient_norms(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+    """Norms of the loss gradient with respect to the weights [record, layer], and the loss [record]."""
+    del seed
+    classes = torch.from_numpy(labels).to(target.device)
+    prepared = target.prepare(np.ascontiguousarray(inputs))
+    norms = gradient.probe(module=target.module, inputs=prepared, labels=classes)
+    with torch.inference_mode():
+        logits = torch.cat([target.module(part) for part in prepared.split(512)]).double()
+    loss = functional.cross_entropy(logits, classes, reduction="none")
+    return {"norms": norms, "loss": loss.cpu().numpy()}
+
+
+def _images(inputs: Inputs) -> Tensor:
+    """Stored images in [0, 1], float32 [record, channel, height, width].
+
+    Raises:
+        Unavailable: the records are no images.
+    """
+    if inputs.ndim != 4:
+        raise Unavailable("asks about changed images, and the records are no images")
+    return torch.from_numpy(np.array(inputs)).movedim(3, 1).float() / 255
+
+
+def _released(target: Target, images: Tensor) -> Tensor:
+    return target.released(target.logits(images.movedim(1, 3)))
+
+
+def _labels_of(target: Target) -> Callable[[Tensor], Tensor]:
+    def predict(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return _released(target, images).argmax(1).cpu()
+
+    return predict
+
+
+def _released_loss(target: Target) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        with torch.inference_mode():
+            probabilities = _released(target, images).double().cpu()
+        true_class = probabilities.gather(1, labels[:, None])[:, 0]
+        return -true_class.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    return loss
+
+
+PROBES = (
+    Probe("vectors", released_vectors),
+    Probe("merlin", merlin_ratios),
+    Probe("translations", translated),
+    Probe("label noise", label_noise),
+    Probe("gradients", gradient_norms),
+)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from auditor.errors import InputError
+from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
 from auditor.report.jsonfile import render_json
 from auditor.report.markdown import render_markdown
@@ -28,31 +29,33 @@ def check_outputs(paths: Iterable[Path]) -> None:
     """Refuse output files that could not be written at the end of an audit, before it begins.
 
     Raises:
-        InputError: unknown or not yet supported suffix, PDF without Pango, a folder in the place of the file, or a
-            file in the place of its folder.
+        InputError: unknown or not yet supported suffix, PDF without Pango, a folder in the place of the file, a file
+            in the place of its folder, or a folder where no file can be made.
     """
     for path in paths:
         if _suffix(path) == ".pdf" and (problem := pdf_problem()) is not None:
             raise InputError(f"{path}: {problem}")
-        if path.is_dir():
-            raise InputError(f"{path}: this is a folder.", "Name a file to write the report to.")
-        existing = next(parent for parent in path.absolute().parents if parent.exists())
-        if not existing.is_dir():
-            raise InputError(f"{path}: {existing} is a file, not a folder.", "Name another folder for the report.")
+        with _os_errors_told(path):
+            _check_place(path)
 
 
 def write_outputs(report: AuditReport, paths: Iterable[Path]) -> None:
     """Write the report to each path in the format of its suffix; missing folders are made.
 
-    Everything is rendered before anything is written, and a file gets its name only when it is complete.
+    Files get their names only when all of them are rendered and complete. PDF comes after the others, because it is
+    the format that can fail on a good report: then the others stand, and the failure is raised.
 
     Raises:
         InputError: a path fails `check_outputs`, or cannot be written.
+        PrivauditError: the PDF cannot be made; every other file is written.
     """
-    wanted = tuple(paths)
+    wanted = tuple(dict.fromkeys(paths))
     check_outputs(wanted)
-    for path, content in [(path, _FORMATS[_suffix(path)](report)) for path in wanted]:
-        _write(path, content.encode() if isinstance(content, str) else content)
+    printed = [path for path in wanted if _suffix(path) == ".pdf"]
+    others = [path for path in wanted if path not in printed]
+    _write({path: _FORMATS[_suffix(path)](report) for path in others})
+    if printed:
+        _write(dict.fromkeys(printed, _printed(report, printed[0], others)))
 
 
 def _suffix(path: Path) -> str:
@@ -70,13 +73,50 @@ def _existing() -> str:
     return f"There are {', '.join(_FORMATS)}."
 
 
-def _write(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _printed(report: AuditReport, path: Path, others: Sequence[Path]) -> str | bytes:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(content)
-        draft.replace(path)
+        return _FORMATS[".pdf"](report)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = f"Written are {', '.join(map(str, others))}." if others else "Choose another format."
+        raise PrivauditError(f"{path} is not written: making the PDF failed ({what}).", hint) from error
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder.", "Name a file to write the report to.")
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir():
+        raise InputError(f"{path}: {existing} is a file, not a folder.", "Name another folder for the report.")
+    trial = _draft(existing / path.name)
+    trial.touch(exist_ok=False)
+    trial.unlink()
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def _write(contents: Mapping[Path, str | bytes]) -> None:
+    """Write all files under temporary names, then rename them all."""
+    drafts = {path: _draft(path) for path in contents}
+    try:
+        for path, content in contents.items():
+            with _os_errors_told(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                drafts[path].write_bytes(content.encode() if isinstance(content, str) else content)
+        for path, draft in drafts.items():
+            with _os_errors_told(path):
+                draft.replace(path)
+    finally:
+        for draft in drafts.values():
+            with suppress(OSError):
+                draft.unlink()
+
+
+@contextmanager
+def _os_errors_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}).", "Name another place with -o.") from error
-    finally:
-        draft.unlink(missing_ok=True)

@@ -2,24 +2,27 @@
 
 The variance is DeLong's, from placements: for each member the share of non-members below it, for each non-member
 the share of members above it (DeLong, DeLong and Clarke-Pearson 1988; computed from midranks as in Sun and Xu 2014).
-With groups it is Obuchowski's (1997), which sums placements within groups and adds the cross term of groups that have
-both members and non-members; quantiles are then Student's with one degree fewer than the rarer side has groups.
+With groups it is Obuchowski's (1997), which sums placements within groups, and with them over both sides of groups that
+have members and non-members, corrected for unequal groups (`auditor.stats.groups`). Quantiles are then Student's with
+one degree fewer than the poorer side has effective groups. With fewer than `LEAST_EFFECTIVE_GROUPS` of these on a side
+no variance can be trusted: the interval is everything possible and the p-value 1.
 
-Where the placements show no spread (perfect separation, constant scores, a side with a single group) DeLong's
+Where the placements show no spread (perfect separation, constant scores, a side with a single record) DeLong's
 variance is zero and would claim certainty. Then the score is judged by disjoint member/non-member pairs, of which
-the n records hold `pairs`: they are independent, each is won with probability AUC, and Clopper-Pearson applies.
+the records or groups hold `pairs`: they are independent, each is won with probability AUC, and Clopper-Pearson applies.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import stats
 
+from auditor.stats._spread import ROUNDING, Side, Spread, bound, difference_interval, p_above_half, spread_of
 from auditor.stats._validate import (
     BoolVector,
     FloatVector,
@@ -31,12 +34,8 @@ from auditor.stats._validate import (
     membership_mask,
 )
 from auditor.stats.estimate import Estimate
-from auditor.stats.intervals import proportion_lower_bound, proportion_upper_bound
 
 __all__ = ["Comparison", "StratifiedAuc", "auc", "auc_difference", "auc_p_value", "auc_upper_bound", "stratified_auc"]
-
-# Below this a placement's deviation is rounding: real ones are multiples of 1 / (2 * members * non-members).
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +58,14 @@ class StratifiedAuc:
     Attributes:
         estimate: The weighted mean of the strata's AUCs.
         p_value: One-sided, against "no stratum has AUC above 0.5".
-        matched_pairs: Sum over strata of the smaller side.
+        matched_pairs: Sum over strata of the smaller side, in records.
+        testable: Whether there are matched pairs, and effective groups enough where groups are given.
     """
 
     estimate: Estimate
     p_value: float
     matched_pairs: int
+    testable: bool
 
 
 def auc(
@@ -81,21 +82,22 @@ def auc(
         groups: int [record] or None; records of one group are not taken as independent.
 
     Raises:
-        ValueError: Shapes differ, scores are not finite, a side is empty, or there is only one group.
+        ValueError: Shapes differ, scores are not finite, or a side is empty.
     """
     alpha = (1.0 - check_fraction(confidence, name="confidence")) / 2
     values = float_vector(scores, name="scores")
     table = _Table.of(membership, groups, length=values.size)
     placed = _place(values, table)
     spread = _spread(placed, table)
-    low, high = (_bound(placed.value, spread, alpha, upper=upper) for upper in (False, True))
+    low, high = (bound(placed.value, spread, alpha, upper=upper) for upper in (False, True))
     return Estimate(placed.value, low, high, confidence, spread.describe("{}, logit scale"), table.n)
 
 
 def auc_p_value(scores: npt.ArrayLike, membership: npt.ArrayLike, *, groups: npt.ArrayLike | None = None) -> float:
     """Test one-sided whether members score above non-members.
 
-    Without groups this is the Mann-Whitney test, asymptotic with ties; with groups a t test on Obuchowski's variance.
+    Without groups this is the Mann-Whitney test, asymptotic with ties; with groups a t test on Obuchowski's variance,
+    and 1 where the groups are too few.
 
     Args:
         scores: float [record].
@@ -111,7 +113,7 @@ def auc_p_value(scores: npt.ArrayLike, membership: npt.ArrayLike, *, groups: npt
         members, non_members = values[table.mask], values[~table.mask]
         return float(stats.mannwhitneyu(members, non_members, alternative="greater", method="asymptotic").pvalue)
     placed = _place(values, table)
-    return _p_above_half(placed.value, _spread(placed, table))
+    return p_above_half(placed.value, _spread(placed, table))
 
 
 def auc_upper_bound(
@@ -132,7 +134,7 @@ def auc_upper_bound(
     values = float_vector(scores, name="scores")
     table = _Table.of(membership, groups, length=values.size)
     placed = _place(values, table)
-    return _bound(placed.value, _spread(placed, table), alpha, upper=True)
+    return bound(placed.value, _spread(placed, table), alpha, upper=True)
 
 
 def auc_difference(
@@ -173,13 +175,18 @@ def auc_difference(
         # No spread seen is not no spread: the difference of two won-or-lost pairs has variance 1 at most.
         spread = spread.plus(1 / spread.pairs)
     spread = spread.plus(extra_variance)
-    low, high = _difference_interval(placed.value, spread, alpha)
+    low, high = difference_interval(placed.value, spread, alpha)
     estimate = Estimate(placed.value, low, high, confidence, spread.describe("paired {}"), table.n)
-    return Comparison(estimate, _p_above_half((1 + placed.value) / 2, spread.scaled(0.5)))
+    return Comparison(estimate, p_above_half((1 + placed.value) / 2, spread.scaled(0.5)))
 
 
 def stratified_auc(
-    scores: npt.ArrayLike, membership: npt.ArrayLike, strata: npt.ArrayLike, *, confidence: float = 0.95
+    scores: npt.ArrayLike,
+    membership: npt.ArrayLike,
+    strata: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    groups: npt.ArrayLike | None = None,
 ) -> StratifiedAuc:
     """Compare members with non-members of the same stratum only, e.g. of like propensity or of one class.
 
@@ -188,35 +195,44 @@ def stratified_auc(
     variance of Mann-Whitney with ties per stratum (van Elteren 1960). Strata with one side only say nothing; if all are
     such, the answer is 0.5 in [0, 1] with p-value 1.
 
+    With groups, which may span strata, both interval and test use Obuchowski's sums of weighted placements over groups.
+    Placements deviate from the overall value, not from their stratum's: a stratum of few groups would hide its spread.
+    What is shared within a stratum then counts on both sides, which errs towards saying less.
+
     Args:
         scores: float [record].
         membership: bool [record].
         strata: int [record].
         confidence: Nominal coverage.
+        groups: int [record] or None.
 
     Raises:
         ValueError: Shapes differ, scores are not finite, or a side is empty.
     """
     alpha = (1.0 - check_fraction(confidence, name="confidence")) / 2
     values = float_vector(scores, name="scores")
-    table = _Table.of(membership, None, length=values.size)
+    table = _Table.of(membership, groups, length=values.size)
     codes = int_vector(strata, name="strata", length=values.size)
-    parts = [part for code in np.unique(codes) if (part := _stratum(values, table.mask, codes == code)) is not None]
+    parts = [part for code in np.unique(codes) if (part := _stratum(values, table, codes == code)) is not None]
     pairs = sum(part.pairs for part in parts)
     n = {**table.n, "strata": len(parts), "matched pairs": pairs}
     if not parts:
-        return StratifiedAuc(Estimate(0.5, 0.0, 1.0, confidence, "no matched pairs", n), 1.0, 0)
+        return StratifiedAuc(Estimate(0.5, 0.0, 1.0, confidence, "no matched pairs", n), 1.0, 0, testable=False)
     total = math.fsum(part.weight for part in parts)
     weights = np.array([part.weight for part in parts]) / total
     # Exactly 1 where every stratum is: a rounding error below would pass for spread.
-    value = math.fsum(part.weight * part.value for part in parts) / total
-    variances = [value * (1 - value) / part.pairs if part.variance is None else part.variance for part in parts]
-    spread = _Spread(float(weights**2 @ variances), pairs, np.inf, "stratified DeLong")
-    low, high = (_bound(value, spread, alpha, upper=upper) for upper in (False, True))
-    null_variance = float(weights**2 @ [part.null_variance for part in parts])
-    p_value = float(stats.norm.sf((value - 0.5) / np.sqrt(null_variance))) if null_variance > 0 else 1.0
+    value = math.fsum(part.weight * part.placed.value for part in parts) / total
+    if table.grouped:
+        spread = _strata_spread(value, parts, weights)
+        p_value = p_above_half(value, spread)
+    else:
+        variances = [value * (1 - value) if part.pairs == 1 else part.variance for part in parts]
+        spread = Spread(float(weights**2 @ variances), pairs, np.inf, "stratified DeLong")
+        null_variance = float(weights**2 @ [part.null_variance for part in parts])
+        p_value = float(stats.norm.sf((value - 0.5) / np.sqrt(null_variance))) if null_variance > 0 else 1.0
+    low, high = (bound(value, spread, alpha, upper=upper) for upper in (False, True))
     estimate = Estimate(value, low, high, confidence, spread.describe("{}, logit scale"), n)
-    return StratifiedAuc(estimate, p_value, pairs)
+    return StratifiedAuc(estimate, p_value, pairs, testable=not spread.unknown)
 
 
 # --- records, placements, variance ---------------------------------------------------------------------------------
@@ -235,10 +251,11 @@ class _Table:
         mask = membership_mask(membership, length=length)
         if groups is None:
             return cls(mask, np.arange(length), grouped=False)
-        codes = group_codes(groups, length=length)
-        if codes.max() == 0:
-            raise ValueError("groups must name at least two groups")
-        return cls(mask, codes, grouped=True)
+        return cls(mask, group_codes(groups, length=length), grouped=True)
+
+    def only(self, chosen: BoolVector) -> _Table:
+        """Some of the records; groups keep their numbers."""
+        return _Table(self.mask[chosen], self.groups[chosen], self.grouped)
 
     @property
     def n(self) -> Mapping[str, int]:
@@ -256,44 +273,12 @@ class _Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spread:
-    """How uncertain a value is.
-
-    Attributes:
-        variance: Of the value; 0 when the records show no spread or cannot show it.
-        pairs: Disjoint member/non-member pairs among the records, to judge by where the variance is 0.
-        freedom: Degrees of freedom of Student's t; infinite for the normal.
-        method: Whose variance it is.
-    """
-
-    variance: float
-    pairs: int
-    freedom: float
-    method: str
-
-    def quantile(self, alpha: float) -> float:
-        return float(stats.t.isf(alpha, self.freedom))
-
-    def tail(self, z: float) -> float:
-        return float(stats.t.sf(z, self.freedom))
-
-    def describe(self, wald: str) -> str:
-        """Name the interval: `wald` filled with the method, or the one by pairs."""
-        return wald.format(self.method) if self.variance > 0 else "Clopper-Pearson on disjoint pairs"
-
-    def plus(self, variance: float) -> _Spread:
-        return _Spread(self.variance + variance, self.pairs, self.freedom, self.method)
-
-    def scaled(self, factor: float) -> _Spread:
-        return _Spread(self.variance * factor**2, self.pairs, self.freedom, self.method)
-
-
-@dataclass(frozen=True, slots=True)
 class _Stratum:
-    value: float
+    placed: _Placed
+    table: _Table
     weight: float
     pairs: int
-    variance: float | None
+    variance: float
     null_variance: float
 
 
@@ -305,70 +290,36 @@ def _place(values: FloatVector, table: _Table) -> _Placed:
     return _Placed(float(below_members.mean()), below_members, above_non_members)
 
 
-def _spread(placed: _Placed, table: _Table) -> _Spread:
-    """Measure Obuchowski's variance, which is DeLong's when every record is its own group."""
-    groups = int(table.groups.max()) + 1
-    member_groups, other_groups = table.groups[table.mask], table.groups[~table.mask]
-    member_sums = _group_sums(placed.members - placed.members.mean(), member_groups, groups)
-    other_sums = _group_sums(placed.non_members - placed.non_members.mean(), other_groups, groups)
-    with_members, with_others = np.unique(member_groups).size, np.unique(other_groups).size
-    pairs = min(with_members, with_others, groups // 2)
-    method = "Obuchowski" if table.grouped else "DeLong"
-    freedom = float(min(with_members, with_others) - 1) if table.grouped else np.inf
-    if min(with_members, with_others) < 2:
-        return _Spread(0.0, pairs, np.inf, method)
-    a, b = member_sums / member_groups.size, other_sums / other_groups.size
-    variance = (
-        with_members / (with_members - 1) * (a @ a)
-        + with_others / (with_others - 1) * (b @ b)
-        + 2 * groups / (groups - 1) * (a @ b)
+def _sides(placed: _Placed, table: _Table, centre: float) -> tuple[Side, Side]:
+    return (
+        Side.equal(placed.members - centre, table.groups[table.mask]),
+        Side.equal(placed.non_members - centre, table.groups[~table.mask]),
     )
-    return _Spread(max(float(variance), 0.0), pairs, freedom, method)
 
 
-def _group_sums(deviations: FloatVector, codes: IntVector, groups: int) -> FloatVector:
-    sums = np.bincount(codes, weights=deviations, minlength=groups)
-    return np.where(np.abs(sums) < ROUNDING, 0.0, sums)
+def _spread(placed: _Placed, table: _Table) -> Spread:
+    """Measure Obuchowski's variance, which is DeLong's when every record is its own group."""
+    members, others = _sides(placed, table, placed.value)
+    return spread_of(members, others, "Obuchowski" if table.grouped else "DeLong", grouped=table.grouped)
 
 
-def _stratum(values: FloatVector, mask: BoolVector, inside: BoolVector) -> _Stratum | None:
-    """Judge one stratum; None when it has one side only. `variance` is None when DeLong's does not exist."""
-    status, kept = mask[inside], values[inside]
-    m, n = int(status.sum()), int((~status).sum())
+def _strata_spread(value: float, parts: Sequence[_Stratum], weights: FloatVector) -> Spread:
+    """Measure Obuchowski's variance of the weighted mean over strata, of which groups may span several."""
+    sides = [_sides(part.placed, part.table, value) for part in parts]
+    members, others = (Side.joined(side, weights) for side in zip(*sides, strict=True))
+    return spread_of(members, others, "stratified Obuchowski", grouped=True)
+
+
+def _stratum(values: FloatVector, table: _Table, inside: BoolVector) -> _Stratum | None:
+    """Judge one stratum; None when it has one side only. `variance` is 0 when DeLong's does not exist."""
+    own, kept = table.only(inside), values[inside]
+    m, n = int(own.mask.sum()), int((~own.mask).sum())
     if min(m, n) == 0:
         return None
-    table = _Table(status, np.arange(status.size), grouped=False)
-    placed = _place(kept, table)
+    placed = _place(kept, own)
     ties = np.unique(kept, return_counts=True)[1].astype(np.float64)
     total = m + n
     tie_term = float(np.sum(ties**3 - ties)) / (total * (total - 1))
     null_variance = (total + 1 - tie_term) / (12 * m * n)
-    variance = _spread(placed, table).variance if min(m, n) > 1 else None
-    return _Stratum(placed.value, m * n / total, min(m, n), variance, null_variance)
-
-
-# --- from a value and its spread to bounds and p-values ------------------------------------------------------------
-
-
-def _bound(value: float, spread: _Spread, alpha: float, *, upper: bool) -> float:
-    """Bound an AUC one-sided: Wald on the logit scale, or by disjoint pairs where there is no spread."""
-    if spread.variance == 0:
-        bound = proportion_upper_bound if upper else proportion_lower_bound
-        return float(bound(value * spread.pairs, spread.pairs, alpha))
-    reach = spread.quantile(alpha) * np.sqrt(spread.variance) / (value * (1 - value))
-    return float(special.expit(special.logit(value) + (reach if upper else -reach)))
-
-
-def _difference_interval(value: float, spread: _Spread, alpha: float) -> tuple[float, float]:
-    if spread.variance == 0:
-        half = (1 + value) / 2
-        return 2 * _bound(half, spread, alpha, upper=False) - 1, 2 * _bound(half, spread, alpha, upper=True) - 1
-    reach = spread.quantile(alpha) * float(np.sqrt(spread.variance))
-    return max(value - reach, -1.0), min(value + reach, 1.0)
-
-
-def _p_above_half(value: float, spread: _Spread) -> float:
-    if spread.variance > 0:
-        return spread.tail((value - 0.5) / float(np.sqrt(spread.variance)))
-    won = value * spread.pairs
-    return float(stats.beta.cdf(0.5, won, spread.pairs - won + 1)) if won > 0 else 1.0
+    alone = _Table(own.mask, np.arange(total), grouped=False)
+    return _Stratum(placed, own, m * n / total, min(m, n), _spread(placed, alone).variance, null_variance)

@@ -31,7 +31,10 @@ What we changed
     Every record has a random stream of its own, so its result does not depend on how many records are asked about.
 
 Published number and ours
-    None verified.
+    None verified. Ours, against the true distance to a plane, images near the centre of the cube, one to six planes: 10
+    iterations find 1.02 to 1.04 times the distance at 8x8 pixels, 1.25 to 1.30 at 28x28, 1.78 to 1.88 at 32x32x3; the
+    authors' 50 with 10,000 directions 1.11 to 1.12 at 32x32x3, for ten times the queries. The order of the records was
+    right throughout; on a plane that is the easy case. So at 10 iterations read it as an order, not as a distance.
 """
 
 from __future__ import annotations
@@ -136,9 +139,8 @@ class _Search:
         phi = self.changed(images, records).to(point.dtype) * 2.0 - 1.0
         if bool((phi != phi[0]).any()):
             phi = phi - phi.mean()
-        mean = (phi.view(-1, 1, 1, 1) * unit).mean(dim=0)
-        length = mean.square().sum().sqrt().clamp_min(torch.finfo(mean.dtype).tiny)
-        return mean / length
+        mean: Tensor = (phi.view(-1, 1, 1, 1) * unit).mean(dim=0)
+        return mean / mean.square().sum().sqrt().clamp_min(torch.finfo(mean.dtype).tiny)
 
     def step(self, points: Tensor, normals: Tensor, records: Tensor, lengths: Tensor) -> Tensor:
         """Move points along their normals, each by half as much again and again until the label is changed there."""

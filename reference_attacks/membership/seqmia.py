@@ -162,7 +162,7 @@ def score(
     net = _trained(_tensor((shadow - centre) / spread), _tensor(membership), generator, settings)
     with torch.no_grad():
         log_odds = net(_tensor((target - centre) / spread))
-    return np.asarray(log_odds.double().numpy(), dtype=np.float64)
+    return np.asarray(log_odds.numpy(), dtype=np.float64)
 
 
 class _AttentionLSTM(nn.Module):
@@ -202,7 +202,7 @@ def _trained(sequences: Tensor, membership: Tensor, generator: torch.Generator, 
 def _fresh(n_metrics: int, hidden: int, generator: torch.Generator) -> _AttentionLSTM:
     """A network with torch's usual first weights, drawn from the generator and not from torch's global one."""
     with torch.device("meta"):
-        net = _AttentionLSTM(n_metrics, hidden)
+        net = _AttentionLSTM(n_metrics, hidden).double()
     net.to_empty(device="cpu")
     with torch.no_grad():
         for layer, fan_in in ((net.lstm, hidden), (net.head, 2 * hidden)):
@@ -213,4 +213,4 @@ def _fresh(n_metrics: int, hidden: int, generator: torch.Generator) -> _Attentio
 
 
 def _tensor(values: FloatArray | BoolArray) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))
+    return torch.from_numpy(values.astype(np.float64))

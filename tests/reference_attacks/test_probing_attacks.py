@@ -39,6 +39,9 @@ def make_labels(n, seed=0):
     return torch.randint(CLASSES, (n,), generator=generator(seed))
 
 
+IMAGES, LABELS = make_images(3), make_labels(3)
+
+
 def loss_of(module):
     return lambda images, labels: F.cross_entropy(module(images).double(), labels, reduction="none")
 
@@ -464,6 +467,56 @@ def test_a_class_that_noise_belongs_to_is_measured_from_given_starts():
     np.testing.assert_allclose(found.distance, 0.2 * SIDE, rtol=0.02)
 
 
+def test_the_nearest_start_of_another_label_is_taken():
+    striped = torch.full((1, SIDE, SIDE), 0.7)
+    striped[:, ::2] = 1.0
+    near_but_of_the_same_label = torch.full((1, SIDE, SIDE), 0.61)
+    starts = torch.stack([striped, near_but_of_the_same_label, torch.full((1, SIDE, SIDE), 0.85)])
+    found = boundary.probe(
+        predict=bright,
+        inputs=torch.full((1, 1, SIDE, SIDE), 0.6),
+        labels=torch.zeros(1, dtype=torch.int64),
+        settings=boundary.HopSkipJump(iterations=0),
+        generator=generator(),
+        starts=starts,
+    )
+    np.testing.assert_allclose(found.distance, 0.2 * SIDE, rtol=0.002)
+
+
+@pytest.mark.parametrize("offset", [-0.03, 0.0, 0.04, 10.0, -10.0])
+def test_the_normal_is_its_naive_formula_also_off_the_boundary(offset):
+    weights = torch.randn(SIDE * SIDE, generator=generator(1))
+
+    def predict(images):
+        return ((images - IMAGES[:1]).flatten(1) @ weights > offset).long()
+
+    search = boundary._Search(predict, IMAGES[:1], torch.zeros(1, dtype=torch.int64), 512)
+    found = search.normal(IMAGES[0], 0, 30, 0.1, generator(2))
+
+    drawn = torch.randn((30, 1, SIDE, SIDE), generator=generator(2)).double()
+    directions, votes = [], []
+    for direction in drawn:
+        image = (IMAGES[0] + 0.1 * direction / direction.square().sum().sqrt()).clamp(0, 1)
+        directions.append(((image - IMAGES[0]) / 0.1).numpy())
+        votes.append(1.0 if predict(image[None].float()) == 1 else -1.0)
+    assert (len(set(votes)) == 1) == (abs(offset) > 1)
+    centre = np.mean(votes) if abs(offset) < 1 else 0.0
+    naive = sum((vote - centre) * direction for vote, direction in zip(votes, directions, strict=True))
+    np.testing.assert_allclose(found.numpy(), naive / np.sqrt((naive**2).sum()), atol=1e-5)
+
+
+def test_a_step_is_halved_until_it_lands_on_the_other_side():
+    def in_a_slab(images):
+        return ((images[:, 0, 0, 0] > 0.5) & (images[:, 0, 0, 0] < 0.6)).long()
+
+    points, normal = torch.full((2, 1, SIDE, SIDE), 0.51), torch.zeros(2, 1, SIDE, SIDE)
+    normal[:, 0, 0, 0] = 1.0
+    search = boundary._Search(in_a_slab, torch.zeros_like(points), torch.zeros(2, dtype=torch.int64), 512)
+    moved = search.step(points, normal, torch.arange(2), torch.tensor([0.4, 0.08], dtype=torch.float64))
+    np.testing.assert_allclose(moved[:, 0, 0, 0].numpy(), [0.56, 0.59], atol=1e-6)
+    np.testing.assert_array_equal(search.queries.numpy(), [4, 1])
+
+
 # The gradient
 
 
@@ -606,6 +659,12 @@ def test_the_tail_counts_exactly_without_ties():
     assert (many.missed_members, many.threshold) == (29, 70.0)
 
 
+def test_a_loss_at_the_threshold_is_called_a_member():
+    losses, members = np.array([1.0, 1.0, 3.0, 1.0, 2.0, 3.0, 4.0]), np.array([True] * 3 + [False] * 4)
+    (found,) = tail.estimate(target_loss=losses, membership=members, settings=tail.Tail(false_negative_rates=(0.01,)))
+    assert (found.threshold, found.missed_members, found.rejected_non_members) == (3.0, 0, 1)
+
+
 def test_without_a_leak_the_tail_holds_as_many_non_members_as_members():
     rng = np.random.default_rng(2)
     low, high = tail.estimate(target_loss=rng.exponential(size=20_000), membership=rng.random(20_000) < 0.5)
@@ -675,9 +734,6 @@ def test_repeats_itself_and_leaves_its_inputs_alone(attack):
     np.testing.assert_array_equal(attack(module, images, labels), first)
     assert torch.equal(images, kept[0])
     assert torch.equal(labels, kept[1])
-
-
-IMAGES, LABELS = make_images(3), make_labels(3)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class VectorWorld:
-    """Vectors [model, record, class] with a leak; sequences [record, snapshot, metric] of a target and of one shadow."""
+    """Vectors [model, record, class] with a leak; sequences [record, snapshot, metric] of the target and one shadow."""
 
     labels: npt.NDArray[np.int64]
     members: npt.NDArray[np.bool_]
@@ -160,22 +160,29 @@ QUICK = Network(hidden=(16,), epochs=5)
 NET = {"classifier": "network", "network": QUICK}
 
 # name, attack, the AUC that it must exceed on the planted leak
-ATTACKS = [
-    ("Shokri", run_learned(shokri.score, shokri.Shokri(network=QUICK)), 0.65),
-    ("Shokri, one net for all", run_learned(shokri.score, shokri.Shokri(network=QUICK, min_rows=10**6)), 0.6),
-    ("ML-Leaks 1", run_learned(ml_leaks.adversary_1, ml_leaks.MLLeaks(), labels=False), 0.6),
-    ("ML-Leaks 1, network", run_learned(ml_leaks.adversary_1, ml_leaks.MLLeaks(**NET), labels=False), 0.6),
-    ("ML-Leaks 3", run_adversary_3, 0.6),
-    ("class vector", run_learned(class_vector.score, class_vector.ClassVector()), 0.65),
-    ("class vector, network", run_learned(class_vector.score, class_vector.ClassVector(**NET)), 0.65),
-    ("instance vector", run_instance_vector, 0.7),
-    ("trajectory", run_trajectory, 0.75),
-    ("SeqMIA", run_seqmia, 0.75),
-    ("attack D", run_attack_d(attack_d.AttackD()), 0.8),
-    ("attack D, per record", run_attack_d(attack_d.AttackD(variance="per-record")), 0.75),
-    ("attack D, fraction", run_attack_d(attack_d.AttackD(estimate="fraction")), 0.75),
+ON_VECTORS = [
+    ("Shokri", run_learned(shokri.score, shokri.Shokri(network=QUICK)), 0.7),
+    ("Shokri, one net for all", run_learned(shokri.score, shokri.Shokri(network=QUICK, min_rows=10**6)), 0.7),
+    ("ML-Leaks 1", run_learned(ml_leaks.adversary_1, ml_leaks.MLLeaks(), labels=False), 0.7),
+    ("ML-Leaks 1, network", run_learned(ml_leaks.adversary_1, ml_leaks.MLLeaks(**NET), labels=False), 0.7),
+    ("ML-Leaks 3", run_adversary_3, 0.7),
+    ("class vector", run_learned(class_vector.score, class_vector.ClassVector()), 0.7),
+    ("class vector, network", run_learned(class_vector.score, class_vector.ClassVector(**NET)), 0.7),
+    ("instance vector", run_instance_vector, 0.75),
 ]
+ON_STUDENTS = [
+    ("trajectory", run_trajectory, 0.7),
+    ("SeqMIA", run_seqmia, 0.7),
+    ("attack D", run_attack_d(attack_d.AttackD()), 0.95),
+    ("attack D, per record", run_attack_d(attack_d.AttackD(variance="per-record")), 0.95),
+    ("attack D, fraction", run_attack_d(attack_d.AttackD(estimate="fraction")), 0.9),
+]
+ATTACKS = [*ON_VECTORS, *ON_STUDENTS]
 every_attack = pytest.mark.parametrize(("attack", "at_least"), [pytest.param(*row[1:], id=row[0]) for row in ATTACKS])
+every_attack_on_vectors = pytest.mark.parametrize("attack", [pytest.param(row[1], id=row[0]) for row in ON_VECTORS])
+every_attack_without_a_favourite_shadow = pytest.mark.parametrize(
+    "attack", [pytest.param(row[1], id=row[0]) for row in ATTACKS if "ML-Leaks" not in row[0]]
+)
 
 
 @every_attack
@@ -190,8 +197,8 @@ def test_finds_nothing_where_there_is_nothing(attack, at_least):
     assert auc(attack(world), world.members) == pytest.approx(0.5, abs=0.035)
 
 
-@every_attack
-def test_a_shadow_in_the_place_of_the_target_leaks_nothing_once_its_twin_has_left(attack, at_least):
+@every_attack_on_vectors
+def test_a_shadow_in_the_place_of_the_target_leaks_nothing_once_its_twin_has_left(attack):
     world = make_vector_world(0.0, seed=3, n_records=3000, n_models=6)
     stand_in = replace(
         world,
@@ -228,15 +235,15 @@ def test_leaves_its_inputs_alone(attack, at_least):
 def test_permuted_records_give_permuted_scores(attack, at_least):
     world = make_vector_world(1.0, seed=6)
     order = np.random.default_rng(7).permutation(400)
-    np.testing.assert_allclose(attack(world.permuted(order)), attack(world)[order], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(attack(world.permuted(order)), attack(world)[order], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("attack", [pytest.param(row[1], id=row[0]) for row in ATTACKS if "ML-Leaks" not in row[0]])
+@every_attack_without_a_favourite_shadow
 def test_the_order_of_what_is_learned_from_does_not_matter(attack):
     world = make_vector_world(1.0, seed=8)
     rng = np.random.default_rng(9)
     shuffled = world.reshuffled(rng.permutation(6), rng.permutation(N_STUDENTS), rng.permutation(400))
-    np.testing.assert_allclose(attack(shuffled), attack(world), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(attack(shuffled), attack(world), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("attack", [run_trajectory, run_seqmia])
@@ -364,9 +371,10 @@ def test_the_logistic_regression_is_at_its_optimum():
 def test_log_odds_are_those_of_the_network_and_do_not_saturate():
     rng = np.random.default_rng(18)
     rows = rng.normal(size=(60, 3))
-    net = MLPClassifier((8, 4), max_iter=30, tol=1e3, random_state=0).fit(rows, rows[:, 0] > 0)
+    net = MLPClassifier((32, 16), max_iter=30, tol=1e3, random_state=0).fit(rows, rows[:, 0] > 0)
     log_odds = _learners._log_odds(net, rows)
     np.testing.assert_allclose(log_odds, logit(net.predict_proba(rows)[:, 1]), rtol=1e-9)
+    assert len(np.unique(net.predict_proba(1e4 * rows)[:, 1])) < len(rows)
     assert len(np.unique(_learners._log_odds(net, 1e4 * rows))) == len(rows)
 
 
@@ -434,7 +442,7 @@ def naive_attention_lstm(net, sequence):
 
 
 def test_the_network_is_an_lstm_with_attention_to_its_last_state():
-    net = seqmia._fresh(3, 4, torch.Generator().manual_seed(1)).double()
+    net = seqmia._fresh(3, 4, torch.Generator().manual_seed(1))
     sequences = torch.randn(5, 7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         log_odds = net(sequences).numpy()
@@ -674,7 +682,7 @@ LABELS = np.zeros(20, dtype=np.int64)
         (lambda: instance_vector.score(**seen(shadow_membership=np.ones((6, 20), bool))), "records that were not"),
         (
             lambda: instance_vector.score(**seen(shadow_membership=np.arange(20) != np.full((6, 1), 3))),
-            "record 0 has 0 OUT models",
+            "record 3 has 0 IN models",
         ),
         (lambda: shokri.score(**seen(), labels=LABELS + 4, rng=RNG), r"labels must lie in 0\.\.3, got 4\.\.4"),
         (lambda: shokri.score(**seen(), labels=LABELS[1:], rng=RNG), "labels must be 20 integers"),

@@ -1,4 +1,4 @@
-"""Which attacks run at which budget: literal tuples to read aloud; and the plan, written before anything is trained."""
+"""What each budget pays for, the plan that is fixed before anything is trained, and running what it names."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from auditor.battery.attacks import CARDS, INVERSION, MEMBERSHIP
 from auditor.errors import InputError
-from auditor.findings import AttackCard, Family, Fidelity, Paper, Role, Skipped
-from auditor.inversion import InversionAttack, invert_with_miface
-from auditor.membership.adapters import (
-    cross_entropy,
-    gap,
-    lira_logits,
-    lira_released,
-    population,
-    rmia_released,
-    song_mittal,
-)
+from auditor.findings import Role, Skipped
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored, correct_primaries, run_attack
 from auditor.membership.probes import PROBES
@@ -31,10 +22,7 @@ from auditor.threat import Access
 from auditor.verdict import Limits
 
 __all__ = [
-    "ATTACKS",
     "BUDGETS",
-    "INVERSION",
-    "MEMBERSHIP",
     "Budget",
     "Plan",
     "attacks_at",
@@ -44,165 +32,6 @@ __all__ = [
     "queries_for",
     "run_battery",
 ]
-
-_SONG = Paper(
-    citation="Song, Mittal: Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security 2021",
-    url="https://www.usenix.org/conference/usenixsecurity21/presentation/song",
-)
-_YEOM = Paper(
-    citation="Yeom, Giacomelli, Fredrikson, Jha: Privacy Risk in Machine Learning, CSF 2018",
-    url="https://arxiv.org/abs/1709.01604",
-)
-_YE = Paper(
-    citation="Ye, Maddi, Murakonda, Bindschaedler, Shokri: Enhanced Membership Inference Attacks against Machine "
-    "Learning Models, CCS 2022",
-    url="https://arxiv.org/abs/2111.09679",
-)
-_CARLINI = Paper(
-    citation="Carlini, Chien, Nasr, Song, Terzis, Tramer: Membership Inference Attacks From First Principles, "
-    "IEEE S&P 2022",
-    url="https://arxiv.org/abs/2112.03570",
-)
-_ZARIFZADEH = Paper(
-    citation="Zarifzadeh, Liu, Shokri: Low-Cost High-Power Membership Inference Attacks, ICML 2024",
-    url="https://arxiv.org/abs/2312.03262",
-)
-_FREDRIKSON = Paper(
-    citation="Fredrikson, Jha, Ristenpart: Model Inversion Attacks that Exploit Confidence Information and Basic "
-    "Countermeasures, CCS 2015",
-    url="https://doi.org/10.1145/2810103.2813677",
-)
-
-_LIRA_FORMULA = (
-    "log N(phi; IN mean, s) - log N(phi; OUT mean, s), s pooled within records, averaged over queries; phi = {margin}"
-)
-
-MEMBERSHIP = (
-    Attack(
-        AttackCard(
-            id="gap",
-            title="Gap attack",
-            family=Family.MEMBERSHIP,
-            paper=_YEOM,
-            fidelity=Fidelity.THIRD_PARTY,
-            access=Access.LABELS,
-            needs=("the true label",),
-            formula="1 where the predicted class is the true class, else 0",
-        ),
-        gap,
-        primary_for=Access.LABELS,
-        low_fpr_endpoint=False,
-    ),
-    Attack(
-        AttackCard(
-            id="loss",
-            title="Loss threshold",
-            family=Family.MEMBERSHIP,
-            paper=_YEOM,
-            fidelity=Fidelity.THIRD_PARTY,
-            access=Access.SCORES,
-            needs=("the true label",),
-            formula="log p_y",
-        ),
-        cross_entropy,
-    ),
-    Attack(
-        AttackCard(
-            id="modified-entropy",
-            title="Modified entropy",
-            family=Family.MEMBERSHIP,
-            paper=_SONG,
-            fidelity=Fidelity.OFFICIAL_CODE,
-            access=Access.SCORES,
-            needs=("the true label",),
-            formula="(1 - p_y) log p_y + sum over i != y of p_i log(1 - p_i)",
-        ),
-        song_mittal,
-    ),
-    Attack(
-        AttackCard(
-            id="attack-p",
-            title="Attack-P (population)",
-            family=Family.MEMBERSHIP,
-            paper=_YE,
-            fidelity=Fidelity.OFFICIAL_CODE,
-            access=Access.SCORES,
-            needs=("the true label", "population records"),
-            formula="share of population records whose loss is at least the record's",
-        ),
-        population,
-    ),
-    Attack(
-        AttackCard(
-            id="rmia",
-            title="RMIA (online)",
-            family=Family.MEMBERSHIP,
-            paper=_ZARIFZADEH,
-            fidelity=Fidelity.OFFICIAL_CODE,
-            access=Access.SCORES,
-            needs=("the true label", "population records", "shadows with and without the record"),
-            formula="share of population records z with [p(x)/P(x)] / [p(z)/P(z)] > gamma, ties broken by p(x)/P(x)",
-            settings={"gamma": 2.0},
-        ),
-        rmia_released,
-        least_shadows=2,
-    ),
-    Attack(
-        AttackCard(
-            id="lira-scores",
-            title="LiRA (online) on released scores",
-            family=Family.MEMBERSHIP,
-            paper=_CARLINI,
-            fidelity=Fidelity.OFFICIAL_CODE,
-            access=Access.SCORES,
-            needs=("the true label", "shadows with and without the record"),
-            formula=_LIRA_FORMULA.format(margin="log p_y - log of the sum of the other released probabilities"),
-            changed="variance pooled within records; the official code pools the spread between records too",
-            settings={"variance": "pooled"},
-        ),
-        lira_released,
-        primary_for=Access.SCORES,
-        least_shadows=6,
-    ),
-    Attack(
-        AttackCard(
-            id="lira-weights",
-            title="LiRA (online) on logits",
-            family=Family.MEMBERSHIP,
-            paper=_CARLINI,
-            fidelity=Fidelity.OFFICIAL_CODE,
-            access=Access.WEIGHTS,
-            needs=("the true label", "shadows with and without the record"),
-            formula=_LIRA_FORMULA.format(margin="f_y - logsumexp of the other logits"),
-            changed="variance pooled within records; the official code pools the spread between records too",
-            settings={"variance": "pooled"},
-        ),
-        lira_logits,
-        primary_for=Access.WEIGHTS,
-        least_shadows=6,
-    ),
-)
-
-INVERSION = (
-    InversionAttack(
-        AttackCard(
-            id="miface",
-            title="MIFace",
-            family=Family.INVERSION,
-            paper=_FREDRIKSON,
-            fidelity=Fidelity.THIRD_PARTY,
-            access=Access.WEIGHTS,
-            needs=("gradients",),
-            formula="gradient steps on the image until the class confidence reaches .99",
-            changed="fixed-length steps on -log p; no denoising between steps",
-            settings={"step_size": 0.05, "max_iterations": 1000},
-        ),
-        invert_with_miface,
-    ),
-)
-
-ATTACKS = (*MEMBERSHIP, *INVERSION)
-CARDS = tuple(one.card for one in ATTACKS)
 
 
 @dataclass(frozen=True)

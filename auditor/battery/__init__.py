@@ -1,0 +1,30 @@
+"""Which attacks run at which budget: literal tuples, and the plan, written before anything is trained."""
+
+from auditor.battery.attacks import ATTACKS, CARDS, INVERSION, MEMBERSHIP
+from auditor.battery.plan import (
+    BUDGETS,
+    Budget,
+    Plan,
+    attacks_at,
+    budget_named,
+    chosen_ids,
+    probes_for,
+    queries_for,
+    run_battery,
+)
+
+__all__ = [
+    "ATTACKS",
+    "BUDGETS",
+    "CARDS",
+    "INVERSION",
+    "MEMBERSHIP",
+    "Budget",
+    "Plan",
+    "attacks_at",
+    "budget_named",
+    "chosen_ids",
+    "probes_for",
+    "queries_for",
+    "run_battery",
+]

@@ -1,0 +1,82 @@
+"""Where the attacks were published."""
+
+from __future__ import annotations
+
+from auditor.findings import Paper
+
+SONG = Paper(
+    citation="Song, Mittal: Systematic Evaluation of Privacy Risks of Machine Learning Models, USENIX Security 2021",
+    url="https://www.usenix.org/conference/usenixsecurity21/presentation/song",
+)
+YEOM = Paper(
+    citation="Yeom, Giacomelli, Fredrikson, Jha: Privacy Risk in Machine Learning, CSF 2018",
+    url="https://arxiv.org/abs/1709.01604",
+)
+YE = Paper(
+    citation="Ye, Maddi, Murakonda, Bindschaedler, Shokri: Enhanced Membership Inference Attacks against Machine "
+    "Learning Models, CCS 2022",
+    url="https://arxiv.org/abs/2111.09679",
+)
+CARLINI = Paper(
+    citation="Carlini, Chien, Nasr, Song, Terzis, Tramer: Membership Inference Attacks From First Principles, "
+    "IEEE S&P 2022",
+    url="https://arxiv.org/abs/2112.03570",
+)
+ZARIFZADEH = Paper(
+    citation="Zarifzadeh, Liu, Shokri: Low-Cost High-Power Membership Inference Attacks, ICML 2024",
+    url="https://arxiv.org/abs/2312.03262",
+)
+FREDRIKSON = Paper(
+    citation="Fredrikson, Jha, Ristenpart: Model Inversion Attacks that Exploit Confidence Information and Basic "
+    "Countermeasures, CCS 2015",
+    url="https://doi.org/10.1145/2810103.2813677",
+)
+SHOKRI = Paper(
+    citation="Shokri, Stronati, Song, Shmatikov: Membership Inference Attacks against Machine Learning "
+    "Models, IEEE S&P 2017",
+    url="https://arxiv.org/abs/1610.05820",
+)
+SALEM = Paper(
+    citation="Salem, Zhang, Humbert, Berrang, Fritz, Backes: ML-Leaks, NDSS 2019",
+    url="https://arxiv.org/abs/1806.01246",
+)
+LI = Paper(
+    citation="Li, Li, Ribeiro: Membership Inference Attacks and Defenses in Classification Models, CODASPY 2021",
+    url="https://arxiv.org/abs/2002.12062",
+)
+JAYARAMAN = Paper(
+    citation="Jayaraman, Wang, Knipmeyer, Gu, Evans: Revisiting Membership Inference Under Realistic "
+    "Assumptions, PoPETs 2021",
+    url="https://arxiv.org/abs/2005.10881",
+)
+CHOQUETTE = Paper(
+    citation="Choquette-Choo, Tramer, Carlini, Papernot: Label-Only Membership Inference Attacks, ICML 2021",
+    url="https://arxiv.org/abs/2007.14321",
+)
+WATSON = Paper(
+    citation="Watson, Guo, Cormode, Sablayrolles: On the Importance of Difficulty Calibration in Membership "
+    "Inference Attacks, ICLR 2022",
+    url="https://arxiv.org/abs/2111.08440",
+)
+RAPID = Paper(
+    citation="He, Li, Wang et al.: Is Difficulty Calibration All We Need? Towards More Practical Membership "
+    "Inference Attacks, CCS 2024",
+    url="https://arxiv.org/abs/2409.00426",
+)
+BERTRAN = Paper(
+    citation="Bertran, Tang, Roth, Kearns, Morgenstern, Wu: Scalable Membership Inference Attacks via "
+    "Quantile Regression, NeurIPS 2023",
+    url="https://arxiv.org/abs/2307.03694",
+)
+LASSILA = Paper(
+    citation="Lassila, Ostman, Ngo: Practical Bayes-Optimal Membership Inference Attacks, 2025",
+    url="https://arxiv.org/abs/2505.24089",
+)
+BAVARIA = Paper(
+    citation="Brannvall: Exponential-Family Membership Inference: From LiRA and RMIA to BaVarIA, 2026",
+    url="https://arxiv.org/abs/2603.11799",
+)
+NASR = Paper(
+    citation="Nasr, Shokri, Houmansadr: Comprehensive Privacy Analysis of Deep Learning, IEEE S&P 2019",
+    url="https://arxiv.org/abs/1812.00910",
+)
