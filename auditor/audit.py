@@ -9,16 +9,16 @@ from pathlib import Path
 
 import torch
 
-from auditor.battery import INVERSION, MEMBERSHIP, probes_for, run_battery
+from auditor.battery import MEMBERSHIP, probes_for, run_battery, run_inversion_battery
 from auditor.checks import Subject, run_checks
-from auditor.comparison import Undefended, compare, through_of
+from auditor.comparison import Undefended, compare_all, through_of
 from auditor.compute import SILENT, Clock, Progress, RunFolder, Workers, default_workers, resolve_device
 from auditor.controls.panel import run_controls, secondary_note
-from auditor.defenses import DEFENSES
 from auditor.findings import AuditReport, Environment
 from auditor.intake import data_facts, open_inputs
-from auditor.inversion import inversion_facts, run_inversion
+from auditor.inversion import inversion_facts
 from auditor.membership.evidence import Evidence
+from auditor.membership.exposure import NullModels, exposed_records
 from auditor.membership.gather import PROBED_SHADOWS, records_context, run_probes
 from auditor.membership.measure import Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
 from auditor.planning import AuditOptions, Preview, plan_facts, preview, settle_plan
@@ -94,21 +94,19 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
         with clock.phase("controls and checks"):
             panel = run_controls(scored, evidence, nulls, design.halves, jury, context.features, plan.limits, plan.seed)
             checks = run_checks(Subject(splits, audit_set, jury, evidence, plan.recipe_stated))
+            doubts = doubts_of(panel.results, checks)
+            witnesses = NullModels(nulls, design.halves)
+            exposed = exposed_records(strongest, evidence, witnesses, jury, doubts, audit_set.records.digests, key)
         with clock.phase("defenses"):
             before = Undefended(target, evidence, scored, design.shadows, jury, plan.limits, plan.seed)
-            chosen = [defense for defense in DEFENSES if defense.card.id in plan.defenses]
-            defenses = [compare(defense, laboratory, before) for defense in chosen]
+            defenses = compare_all(plan.defenses, laboratory, before)
         with clock.phase("inversion attacks"):
-            control = laboratory.load(design.control)
-            attacks = [attack for attack in INVERSION if attack.card.id in plan.attacks]
-            inversion = [run_inversion(attack, target, control, audit_set) for attack in attacks]
+            inversion = run_inversion_battery(plan, target, laboratory.load(design.control), audit_set)
 
         titles = {attack.card.id: attack.card.title for attack in MEMBERSHIP}
         note = secondary_note(choice, titles.get(choice.attack_id, "")) if choice else ""
         verdicts = (
-            *decide_membership(
-                panel.facts(scored, evidence, jury, plan.limits), doubts_of(panel.results, checks), plan.limits, note
-            ),
+            *decide_membership(panel.facts(scored, evidence, jury, plan.limits), doubts, plan.limits, note),
             *decide_inversion(inversion_facts(inversion, data.classes)),
         )
         membership = tuple(one.result for one in scored)
@@ -121,11 +119,12 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             membership=membership,
             secondary_choice=choice,
             exposure=class_exposure(strongest, jury, data.classes, plan.limits),
+            record_exposure=exposed,
             histograms=signal_histogram(answers, jury),
-            inversion=tuple(inversion),
+            inversion=inversion,
             controls=panel.results,
             checks=checks,
-            defenses=tuple(defenses),
+            defenses=defenses,
             verdicts=verdicts,
             severity=severity_of(verdicts, membership, options.release),
             timings=tuple(clock.timings),

@@ -13,6 +13,7 @@ from auditor.membership.measure import Jury
 from auditor.shadows import AuditSet
 from auditor.signals import Signals
 from auditor.splits import Splits
+from auditor.stats.groups import LEAST_EFFECTIVE_GROUPS, effective_groups
 from auditor.stats.intervals import prediction_interval
 
 __all__ = ["Subject", "run_checks"]
@@ -34,8 +35,8 @@ class Subject:
 
 
 def run_checks(subject: Subject) -> tuple[Check, ...]:
-    """Every check in order."""
-    return tuple(check(subject) for check in _CHECKS)
+    """Every check in order, of those that apply."""
+    return tuple(done for check in _CHECKS if (done := check(subject)) is not None)
 
 
 def recipe(subject: Subject) -> Check:
@@ -186,4 +187,38 @@ def population_size(subject: Subject) -> Check:
     )
 
 
-_CHECKS = (recipe, members_learned, random_split, duplicates, saturation, stochastic, few_shadows, population_size)
+def groups(subject: Subject) -> Check | None:
+    """Are there groups enough on either side, one that holds most records counting as little more than one?"""
+    jury = subject.jury
+    if jury.groups is None:
+        return None
+    worth = effective_groups(jury.membership, jury.groups)
+    counted = (
+        f"{worth.total:,} groups, worth {worth.members:,.1f} equal ones among members and {worth.non_members:,.1f} "
+        "among non-members"
+    )
+    return Check(
+        id="groups",
+        title="Number of groups",
+        level=CheckLevel.PASS if worth.enough else CheckLevel.FAIL,
+        sentence=(
+            f"Records are judged by their groups: {counted}."
+            if worth.enough
+            else f"Too few groups to judge by: {counted}, and each side needs {LEAST_EFFECTIVE_GROUPS}. Add records of "
+            "other groups, or take some of the largest groups' away."
+        ),
+        voids=() if worth.enough else (Void.LEAK_FOUND, Void.NOTHING_FOUND, Void.PER_RECORD),
+    )
+
+
+_CHECKS = (
+    recipe,
+    members_learned,
+    random_split,
+    duplicates,
+    saturation,
+    stochastic,
+    few_shadows,
+    population_size,
+    groups,
+)

@@ -27,7 +27,7 @@ from auditor.target import Target
 from auditor.threat import Access
 from auditor.verdict import Limits
 
-__all__ = ["Undefended", "compare", "through_of"]
+__all__ = ["Undefended", "compare", "compare_all", "through_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,6 +55,11 @@ class Undefended:
 def through_of(target: Target) -> Through | None:
     """The defense that the target was saved with: its shadows are defended alike, each refitted (DESIGN 7.12)."""
     return next((Through(one.card.id, one.apply) for one in DEFENSES if one.card.id == target.facts.wrapper), None)
+
+
+def compare_all(chosen: Sequence[str], laboratory: Laboratory, before: Undefended) -> tuple[DefenseResult, ...]:
+    """Every defense that the plan names, in the order of the table."""
+    return tuple(compare(defense, laboratory, before) for defense in DEFENSES if defense.card.id in chosen)
 
 
 def compare(defense: Defense, laboratory: Laboratory, before: Undefended) -> DefenseResult:

@@ -46,6 +46,7 @@ __all__ = [
     "Paper",
     "PlanFacts",
     "Preprocessing",
+    "RecordExposure",
     "RocCurve",
     "Role",
     "SecondaryChoice",
@@ -348,6 +349,24 @@ class ClassExposure(Part):
     auc: Estimate
 
 
+class RecordExposure(Part):
+    """Which audited members the target treats as a model without them would not (DESIGN 7.9).
+
+    `records` are opaque ids under the owner's key. `stability` is the overlap (intersection over union) of the lists
+    that two disjoint halves of the shadows give; `unstable` says that there are too few shadows to lean on the list.
+    """
+
+    status: Literal["completed", "skipped"]
+    reason: str = ""
+    attack_id: str = ""
+    false_discovery_rate: float = 0.05
+    flagged: Estimate | None = None
+    stability: Estimate | None = None
+    uniformity_p_value: float | None = None
+    unstable: bool = False
+    records: tuple[str, ...] = ()
+
+
 class Histogram(Part):
     """A signal's distribution over members and non-members; counts per bin, shared edges."""
 
@@ -495,6 +514,7 @@ class AuditReport(Part):
     membership: tuple[AttackResult, ...]
     secondary_choice: SecondaryChoice | None
     exposure: tuple[ClassExposure, ...]
+    record_exposure: RecordExposure = RecordExposure(status="skipped", reason="not measured")
     histograms: tuple[Histogram, ...]
     inversion: tuple[InversionResult, ...]
     controls: tuple[ControlResult, ...]

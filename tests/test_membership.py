@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from auditor.battery import MEMBERSHIP
-from auditor.findings import Completed, Failed, Metric, Role, Skipped
+from auditor.findings import Completed, Failed, Metric, Role, Skipped, Void
+from auditor.membership.exposure import NullModels, exposed_records
 from auditor.membership.measure import (
     choose_secondary,
     class_exposure,
@@ -15,7 +16,7 @@ from auditor.membership.measure import (
     run_attack,
 )
 from auditor.stats.auc import auc
-from auditor.verdict import Limits
+from auditor.verdict import Doubt, Limits
 from tests.worlds import attack, world
 
 LIMITS = Limits()
@@ -157,5 +158,35 @@ def test_exposure_is_told_only_for_classes_with_enough_records():
     simulated = world(leak=2.0, classes=5)
     labels = np.where(np.arange(2000) < 10, 4, simulated.jury.labels % 4)
     jury = replace(simulated.jury, labels=labels)
-    exposed = class_exposure(attack("loss").score(simulated.evidence), jury, list("abcde"), LIMITS)
+    scored = run_attack(attack("loss"), Role.SECONDARY, simulated.evidence, jury, LIMITS)
+    exposed = class_exposure(scored, jury, list("abcde"), LIMITS)
     assert [one.label for one in exposed] == list("abcd")
+
+
+def exposed(simulated, *, doubts=(), key=b"k" * 32):
+    digests = [index.to_bytes(4, "big") for index in range(len(simulated.jury.membership))]
+    scored = run_attack(attack("lira-weights"), Role.PRIMARY, simulated.evidence, simulated.jury, LIMITS)
+    nulls = NullModels(simulated.nulls, simulated.halves)
+    return exposed_records(scored, simulated.evidence, nulls, simulated.jury, doubts, digests, key)
+
+
+def test_records_are_named_only_with_enough_shadows_and_without_doubt():
+    assert "needs 8 shadows without each record" in exposed(world(shadows=8)).reason
+    assert "voids" in exposed(world(shadows=16), doubts=[Doubt("a doubt", frozenset({Void.PER_RECORD}))]).reason
+
+
+def test_exposed_records_are_found_under_opaque_ids():
+    simulated = world(shadows=16, leak=4.0)
+    found = exposed(simulated)
+    assert found.status == "completed"
+    assert found.unstable
+    assert found.flagged.low > 0.02
+    assert len(found.records) == round(found.flagged.value * 1000)
+    assert found.records == tuple(sorted(set(found.records)))
+    assert set(found.records).isdisjoint(exposed(simulated, key=b"j" * 32).records)
+    assert 0 < found.stability.value <= 1
+
+
+def test_without_a_leak_hardly_any_record_is_named():
+    named = sum(len(exposed(world(shadows=16, seed=seed, n=500)).records) > 0 for seed in range(10))
+    assert named <= 3  # Benjamini-Hochberg at 5 %: any discovery at all in 5 % of audits

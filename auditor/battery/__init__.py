@@ -11,6 +11,7 @@ from auditor.battery.plan import (
     probes_for,
     queries_for,
     run_battery,
+    run_inversion_battery,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "probes_for",
     "queries_for",
     "run_battery",
+    "run_inversion_battery",
 ]

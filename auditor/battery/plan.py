@@ -11,13 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from auditor.battery.attacks import CARDS, INVERSION, MEMBERSHIP
 from auditor.errors import InputError
-from auditor.findings import Role, Skipped
+from auditor.findings import InversionResult, Role, Skipped
+from auditor.inversion import run_inversion
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored, correct_primaries, run_attack
 from auditor.membership.probes import PROBES
-from auditor.shadows import Probe
+from auditor.shadows import AuditSet, Probe
 from auditor.signals import IDENTITY, MIRROR
 from auditor.splits import Recipe
+from auditor.target import Target
 from auditor.threat import Access
 from auditor.verdict import Limits
 
@@ -31,6 +33,7 @@ __all__ = [
     "probes_for",
     "queries_for",
     "run_battery",
+    "run_inversion_battery",
 ]
 
 
@@ -177,6 +180,14 @@ def _why_not(attack: Attack, plan: Plan, shows: Access) -> str:
     if attack.card.access is Access.SCORES and not shows.includes(Access.SCORES):
         return f"the wrapped model releases {shows} only"
     return ""
+
+
+def run_inversion_battery(
+    plan: Plan, target: Target, control: Target, audit_set: AuditSet
+) -> tuple[InversionResult, ...]:
+    """Run the planned inversion attacks on the target and on the control model."""
+    planned = [attack for attack in INVERSION if attack.card.id in plan.attacks]
+    return tuple(run_inversion(attack, target, control, audit_set) for attack in planned)
 
 
 def run_battery(plan: Plan, evidence: Evidence, jury: Jury, *, shows: Access) -> list[Scored]:

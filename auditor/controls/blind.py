@@ -142,8 +142,12 @@ def _seen(jury: Jury) -> float:
 
 
 def matched_test(scores: Floats, jury: Jury, propensity: Floats, alpha: float) -> bool | None:
-    """Rule 6: is the attack's AUC above .5 among records that look alike to the blind control? None below 50 pairs."""
+    """Rule 6: is the attack's AUC above .5 among records that look alike to the blind control?
+
+    None below 50 pairs, or where the groups are too few to tell.
+    """
     edges = np.quantile(propensity, np.linspace(0, 1, _STRATA + 1)[1:-1])
     strata = np.searchsorted(edges, propensity)
-    test = stratified_auc(scores, jury.membership, strata)
-    return None if test.matched_pairs < _LEAST_PAIRS else bool(test.p_value <= alpha)
+    test = stratified_auc(scores, jury.membership, strata, groups=jury.groups)
+    enough = test.testable and test.matched_pairs >= _LEAST_PAIRS
+    return bool(test.p_value <= alpha) if enough else None

@@ -258,10 +258,10 @@ def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits) -> Se
     )
 
 
-def strongest_primary(scored: Sequence[Scored]) -> Floats | None:
-    """The scores of the primary attack with the most access that ran; None where none did."""
+def strongest_primary(scored: Sequence[Scored]) -> Scored | None:
+    """The primary attack with the most access that ran; None where none did."""
     ran = [one for one in scored if one.role is Role.PRIMARY and one.scores is not None]
-    return max(ran, key=lambda one: one.attack.card.access.rank).scores if ran else None
+    return max(ran, key=lambda one: one.attack.card.access.rank) if ran else None
 
 
 def signal_histogram(answers: Answers, jury: Jury) -> tuple[Histogram, ...]:
@@ -281,10 +281,10 @@ def signal_histogram(answers: Answers, jury: Jury) -> tuple[Histogram, ...]:
 
 
 def class_exposure(
-    scores: Floats | None, jury: Jury, class_names: Sequence[str], limits: Limits
+    one: Scored | None, jury: Jury, class_names: Sequence[str], limits: Limits
 ) -> tuple[ClassExposure, ...]:
     """The attack's AUC inside each class that has at least 20 members and 20 non-members."""
-    if scores is None:
+    if one is None or one.scores is None:
         return ()
     exposures = []
     for label, name in enumerate(class_names):
@@ -293,6 +293,6 @@ def class_exposure(
         if min(members, int(inside.sum()) - members) < _LEAST_PER_CLASS:
             continue
         groups = None if jury.groups is None else jury.groups[inside]
-        estimate = auc(scores[inside], jury.membership[inside], confidence=limits.confidence, groups=groups)
+        estimate = auc(one.scores[inside], jury.membership[inside], confidence=limits.confidence, groups=groups)
         exposures.append(ClassExposure(label=name, auc=estimate))
     return tuple(exposures)

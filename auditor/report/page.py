@@ -33,6 +33,7 @@ def build_page(report: AuditReport) -> Page:
         membership=membership.pictures(report),
         secondary=wording.secondary(report),
         exposure=membership.exposure(report),
+        record_exposure=wording.record_exposure(report),
         inversion=evidence.inversion(report),
         inversion_table=evidence.inversion_table(report),
         defenses=evidence.defenses(report),

@@ -99,6 +99,7 @@ class Page:
     membership: tuple[Picture, ...]
     secondary: str
     exposure: Picture | None
+    record_exposure: str
     inversion: Picture | None
     inversion_table: Table
     defenses: Picture | None

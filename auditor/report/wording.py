@@ -353,6 +353,24 @@ def best_of_all(report: AuditReport) -> str:
     return " ".join([*told, "Attacks not run may do better."])
 
 
+# --- who is exposed --------------------------------------------------------------------------------------------------
+
+
+def record_exposure(report: AuditReport) -> str:
+    """How many single records stand out, and how far the list of them can be trusted."""
+    found = report.record_exposure
+    if found.flagged is None:
+        return f"Single records were not named: {clean(found.reason)}."
+    share, rate = phrase(found.flagged, "share"), level(found.false_discovery_rate)
+    told = [f"The target treats {share} of the audited members as a model without them would not ({rate} false"]
+    told.append(f"discoveries; {counts(found.flagged.n)}). Their opaque ids are in the JSON report.")
+    if (both := found.stability) is not None:
+        told.append(f"Two halves of the shadows agree on {phrase(both, 'share')} of the {counts(both.n)}.")
+    if found.unstable:
+        told.append("The list is unstable: below 32 shadows without each record it changes from run to run.")
+    return " ".join(told)
+
+
 # --- the evidence and the appendix ------------------------------------------------------------------------------------
 
 

@@ -36,9 +36,11 @@ class Spread:
     method: str
 
     def quantile(self, alpha: float) -> float:
+        """Return what Student's t exceeds with probability `alpha`."""
         return float(stats.t.isf(alpha, self.freedom))
 
     def tail(self, z: float) -> float:
+        """Return the probability that Student's t exceeds `z`."""
         return float(stats.t.sf(z, self.freedom))
 
     @property
@@ -53,9 +55,11 @@ class Spread:
         return wald.format(self.method) if self.variance > 0 else "Clopper-Pearson on disjoint pairs"
 
     def plus(self, variance: float) -> Spread:
+        """Add independent variance."""
         return Spread(self.variance + variance, self.pairs, self.freedom, self.method)
 
     def scaled(self, factor: float) -> Spread:
+        """Return the spread of `factor` times the value."""
         return Spread(self.variance * factor**2, self.pairs, self.freedom, self.method)
 
 
@@ -69,6 +73,7 @@ class Side:
 
     @classmethod
     def equal(cls, deviations: FloatVector, groups: IntVector) -> Side:
+        """Let all records weigh the same, 1 together."""
         return cls(deviations, np.full(deviations.size, 1 / deviations.size), groups)
 
     @classmethod
@@ -87,13 +92,12 @@ class Side:
 
 
 def spread_of(members: Side, others: Side, method: str, *, grouped: bool) -> Spread:
+    """Measure the variance by the sums of groups; unknown when `grouped` and the groups are too few."""
     shares = Shares.of(members.weights, members.groups, others.weights, others.groups)
-    worth = shares.effective
-    if grouped and not worth.enough:
+    if grouped and not shares.effective.enough:
         return Spread(math.inf, 0, math.inf, method)
     variance = shares.variance(members.sums(shares.members.size), others.sums(shares.members.size))
-    freedom = min(worth.members, worth.non_members) - 1 if grouped else math.inf
-    return Spread(variance, shares.pairs, freedom, method)
+    return Spread(variance, shares.pairs, shares.freedom if grouped else math.inf, method)
 
 
 def bound(value: float, spread: Spread, alpha: float, *, upper: bool) -> float:
@@ -108,6 +112,7 @@ def bound(value: float, spread: Spread, alpha: float, *, upper: bool) -> float:
 
 
 def difference_interval(value: float, spread: Spread, alpha: float) -> tuple[float, float]:
+    """Bound a difference of two AUCs on both sides, `alpha` on each."""
     if spread.unknown:
         return -1.0, 1.0
     if spread.variance == 0:
@@ -118,6 +123,7 @@ def difference_interval(value: float, spread: Spread, alpha: float) -> tuple[flo
 
 
 def p_above_half(value: float, spread: Spread) -> float:
+    """Test one-sided whether an AUC is above 0.5."""
     if spread.unknown:
         return 1.0
     if spread.variance > 0:

@@ -3,9 +3,9 @@
 The variance is DeLong's, from placements: for each member the share of non-members below it, for each non-member
 the share of members above it (DeLong, DeLong and Clarke-Pearson 1988; computed from midranks as in Sun and Xu 2014).
 With groups it is Obuchowski's (1997), which sums placements within groups, and with them over both sides of groups that
-have members and non-members, corrected for unequal groups (`auditor.stats.groups`). Quantiles are then Student's with
-one degree fewer than the poorer side has effective groups. With fewer than `LEAST_EFFECTIVE_GROUPS` of these on a side
-no variance can be trusted: the interval is everything possible and the p-value 1.
+have members and non-members, corrected for unequal groups (`auditor.stats.groups`). Quantiles are then Student's.
+With fewer than `LEAST_EFFECTIVE_GROUPS` effective groups on a side no variance can be trusted: the interval is
+everything possible and the p-value 1.
 
 Where the placements show no spread (perfect separation, constant scores, a side with a single record) DeLong's
 variance is zero and would claim certainty. Then the score is judged by disjoint member/non-member pairs, of which

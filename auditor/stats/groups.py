@@ -9,6 +9,9 @@ repairs what the estimated mean takes from each sum when groups are equal; a lar
 loses more. Group g's sum is therefore divided by sqrt(1 - 2 p_g + sum p^2), p_g its share of the side. With equal
 groups that is her factor; with unequal ones the variance is right when the records of a group are alike and at least
 right when they are independent (by Jensen's inequality, while no share exceeds a half), hence also in between.
+
+A few large groups beside many small ones make that variance itself uncertain, so its degrees of freedom are counted for
+the worst case, records that are alike within groups: (sum p^2)^2 / sum p^4 - 1, which is G - 1 for equal groups.
 """
 
 from __future__ import annotations
@@ -98,6 +101,11 @@ class Shares:
         both = 2 / _sum_of_squares(self.members + self.non_members)
         return int(min(self.effective.members, self.effective.non_members, both) + ROUNDING)
 
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the variance, on the poorer side and were the records of every group all alike."""
+        return max(min(_freedom(self.members), _freedom(self.non_members)), 1.0)
+
     def variance(self, member_sums: FloatVector, other_sums: FloatVector) -> float:
         """Measure the variance of a mean over members plus one over non-members by the sums of their groups.
 
@@ -121,6 +129,12 @@ def summed(values: FloatVector, codes: IntVector, groups: int) -> FloatVector:
 
 def _sum_of_squares(shares: FloatVector) -> float:
     return float(shares @ shares)
+
+
+def _freedom(shares: FloatVector) -> float:
+    """Satterthwaite's, less the one for the mean: groups then bring squares of normal deviates weighing p^2."""
+    squares = shares**2
+    return float(squares.sum() ** 2 / (squares @ squares)) - 1
 
 
 def _kept(shares: FloatVector) -> FloatVector:

@@ -23,7 +23,7 @@ What we changed
     The LSTM has 4 hidden units, the default of the authors' network class; their script passes 50, `hidden=50`.
     One output instead of two, weight decay on matrices only, metrics standardised by the shadow's records over all
     snapshots. Adam at 0.01 falling by a tenth every 10 epochs, weight decay 1e-4, 150 epochs and batches of 100 are
-    theirs.
+    theirs. Training is in float32 as there, the scores are computed in float64.
     The shadow is trained on half of the audited records, so its records may be the target's.
     The number of snapshots is that of the arrays; the authors take 50.
 
@@ -159,9 +159,10 @@ def score(
     shadow, membership = shadow[order], membership[order]
     centre, spread = shadow.mean(axis=(0, 1)), shadow.std(axis=(0, 1))
     spread = np.where(spread > 0.0, spread, 1.0)
-    net = _trained(_tensor((shadow - centre) / spread), _tensor(membership), generator, settings)
+    sequences, statuses = _float32((shadow - centre) / spread), _float32(membership)
+    net = _trained(sequences, statuses, generator, settings).double()
     with torch.no_grad():
-        log_odds = net(_tensor((target - centre) / spread))
+        log_odds = net(torch.from_numpy((target - centre) / spread))
     return np.asarray(log_odds.numpy(), dtype=np.float64)
 
 
@@ -202,7 +203,7 @@ def _trained(sequences: Tensor, membership: Tensor, generator: torch.Generator, 
 def _fresh(n_metrics: int, hidden: int, generator: torch.Generator) -> _AttentionLSTM:
     """A network with torch's usual first weights, drawn from the generator and not from torch's global one."""
     with torch.device("meta"):
-        net = _AttentionLSTM(n_metrics, hidden).double()
+        net = _AttentionLSTM(n_metrics, hidden)
     net.to_empty(device="cpu")
     with torch.no_grad():
         for layer, fan_in in ((net.lstm, hidden), (net.head, 2 * hidden)):
@@ -212,5 +213,5 @@ def _fresh(n_metrics: int, hidden: int, generator: torch.Generator) -> _Attentio
     return net
 
 
-def _tensor(values: FloatArray | BoolArray) -> Tensor:
-    return torch.from_numpy(values.astype(np.float64))
+def _float32(values: FloatArray | BoolArray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +92,8 @@ def test_scan_ends_with(scan, capsys: pytest.CaptureFixture[str], outcome: objec
         ("scan . --data . --fail-on none", 2),
         ("scan . --data . --release logits", 2),
         ("scan . --data . --workers 0", 2),
+        ("scan . --data . --seed 9223372036854775808", 2),
+        ("scan . --data . --seed -1", 2),
         ("scan . --data . --attacks lira,,rmia", 2),
         ("scan . --data . --attacks lira,lira", 2),
         ("scan . --data . -o report.docx", 2),
@@ -110,6 +114,31 @@ def test_usage_ends_with(
     assert "Traceback" not in told.err
     assert bool(told.err) == bool(code)
     assert bool(told.out) == (code == 0)
+
+
+def test_a_termination_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    def audit(*_: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return NOTHING
+
+    monkeypatch.setattr("auditor.audit.audit", audit)
+    (tmp_path / "model.safetensors").touch()
+    files = [f"{tmp_path}/model.safetensors", "--data", str(tmp_path), "-o", f"{tmp_path}/report.json"]
+    # an unmended command would leave SIGTERM to the system, which would end pytest
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert cli.main(["scan", *files]) == 130
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert capsys.readouterr().err.startswith("Error: Interrupted.")
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_a_caller_who_handles_termination_keeps_it(scan):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert scan(NOTHING) == 0
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_system_exit_is_honoured(scan):

@@ -77,6 +77,21 @@ def test_every_option_reaches_the_audit(asked):
     ]
 
 
+@pytest.mark.parametrize(
+    ("more", "defenses"),
+    [("", None), ("--defenses none", ()), ("--defenses purifier,labels-only", ("purifier", "labels-only"))],
+)
+def test_defenses_may_be_left_out(asked, more: str, defenses: tuple[str, ...] | None):
+    assert scan("-o", "a.json", *more.split()) == 0
+    assert asked[0].defenses == defenses
+
+
+def test_the_largest_seed_is_one_that_every_library_takes(asked):
+    assert scan("-o", "a.json", "--seed", str(2**63 - 1)) == 0
+    assert scan("-o", "a.json", "--seed", str(2**63)) == 2
+    assert [each.seed for each in asked] == [2**63 - 1]
+
+
 def test_outputs_are_checked_before_anything_is_trained(asked, capsys: pytest.CaptureFixture[str]):
     assert scan("-o", "a.json", "-o", "a.docx") == 2
     assert asked == []

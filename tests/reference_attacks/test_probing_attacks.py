@@ -102,6 +102,22 @@ def test_merlin_is_a_coin_where_the_loss_is_linear():
     assert found.std() == pytest.approx(0.05, abs=0.025)
 
 
+def test_merlin_needs_a_loss_that_has_not_rounded_to_0():
+    def probabilities(images):
+        margin = 30.0 - 40.0 * (images - 0.5).flatten(1).norm(dim=1)
+        return torch.softmax(torch.stack([margin, torch.zeros_like(margin)], dim=1), dim=1).double()
+
+    inputs, labels = torch.full((1, 1, SIDE, SIDE), 0.5), torch.tensor([0])
+    ratios = [
+        merlin.probe(loss=loss, inputs=inputs, labels=labels, generator=generator())[0]
+        for loss in (
+            lambda images, labels: -probabilities(images)[:, 0].log(),
+            lambda images, labels: torch.log1p(probabilities(images)[:, 1] / probabilities(images)[:, 0]),
+        )
+    ]
+    assert ratios == [0.0, 1.0]
+
+
 def test_merlin_asks_about_images_only():
     seen = []
 

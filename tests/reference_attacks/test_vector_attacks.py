@@ -442,7 +442,7 @@ def naive_attention_lstm(net, sequence):
 
 
 def test_the_network_is_an_lstm_with_attention_to_its_last_state():
-    net = seqmia._fresh(3, 4, torch.Generator().manual_seed(1))
+    net = seqmia._fresh(3, 4, torch.Generator().manual_seed(1)).double()
     sequences = torch.randn(5, 7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         log_odds = net(sequences).numpy()

@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from auditor.errors import InputError
+from auditor.errors import InputError, PrivauditError
 from auditor.report import check_outputs, load_json, outputs, write_outputs
 from tests.report.example import leaky
 
@@ -72,3 +74,68 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
         write_outputs(leaky(), [path])
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_the_check_leaves_nothing_behind(tmp_path):
+    (tmp_path / "report.json").write_text("old")
+    check_outputs([tmp_path / "report.json", tmp_path / "new" / "report.md"])
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert (tmp_path / "report.json").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["report.json", "new/er/report.json"])
+def test_a_folder_where_nothing_can_be_written_is_found_before_the_audit(name, tmp_path, monkeypatch):
+    def refuse(self, mode=0o666, exist_ok=True):
+        assert self.parent == tmp_path
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    with pytest.raises(InputError, match=r"report\.json: cannot be written \(Permission denied\)"):
+        check_outputs([tmp_path / name])
+
+
+@pytest.mark.parametrize("length", [230, 260])
+def test_a_name_too_long_for_its_draft_is_found_before_the_audit(length, tmp_path):
+    with pytest.raises(InputError, match="too long"):
+        check_outputs([tmp_path / f"{'a' * length}.json"])
+
+
+def test_a_disk_that_fills_up_keeps_every_old_file(tmp_path, monkeypatch):
+    paths = [tmp_path / "report.json", tmp_path / "report.md"]
+    for path in paths:
+        path.write_text("old")
+    write = Path.write_bytes
+
+    def fill(self, content):
+        write(self, content[:9])
+        if "report.md" in self.name:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", fill)
+    with pytest.raises(InputError, match=r"report\.md: cannot be written \(No space left on device\)"):
+        write_outputs(leaky(), paths)
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a font\nis broken"), PrivauditError("a font is broken")])
+def test_a_pdf_that_fails_withholds_no_other_format(error, tmp_path, monkeypatch):
+    def fail(report):
+        raise error
+
+    monkeypatch.setattr(outputs, "pdf_problem", lambda: None)
+    monkeypatch.setitem(outputs._FORMATS, ".pdf", fail)
+    paths = [tmp_path / name for name in ("report.pdf", "report.html", "report.json")]
+    with pytest.raises(PrivauditError, match=r"report\.pdf is not written.*a font is broken") as caught:
+        write_outputs(leaky(), paths)
+    assert caught.value.exit_code == 4
+    assert caught.value.hint == f"Written are {paths[1]}, {paths[2]}."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+    assert load_json(paths[2]) == leaky()
+
+
+def test_one_file_named_twice_is_written_once(tmp_path):
+    write_outputs(
+        leaky(), [tmp_path / "report.json", tmp_path / "new" / ".." / "report.json", tmp_path / "report.json"]
+    )
+    assert load_json(tmp_path / "report.json") == leaky()

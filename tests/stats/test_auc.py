@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from auditor.stats.auc import auc, auc_difference, auc_p_value, auc_upper_bound, stratified_auc
+from auditor.stats.groups import effective_groups
 
 
 def wins(members, non_members):
@@ -24,16 +25,19 @@ def naive_variance(won):
 
 
 def naive_clustered_variance(scores, membership, groups):
-    """Obuchowski (1997), with loops over clusters."""
+    """Obuchowski (1997), with loops over clusters and the correction for unequal ones."""
     won = wins(scores[membership], scores[~membership])
-    value, (m, n) = won.mean(), won.shape
-    names, names1, names0 = np.unique(groups), np.unique(groups[membership]), np.unique(groups[~membership])
-    sum10 = {g: (won.mean(axis=1) - value)[groups[membership] == g].sum() for g in names}
-    sum01 = {g: (won.mean(axis=0) - value)[groups[~membership] == g].sum() for g in names}
-    s10 = names1.size / ((names1.size - 1) * m) * sum(sum10[g] ** 2 for g in names1)
-    s01 = names0.size / ((names0.size - 1) * n) * sum(sum01[g] ** 2 for g in names0)
-    s11 = names.size / (names.size - 1) * sum(sum10[g] * sum01[g] for g in names)
-    return s10 / m + s01 / n + 2 * s11 / (m * n)
+    sides = ((won.mean(axis=1), groups[membership]), (won.mean(axis=0), groups[~membership]))
+    total = 0.0
+    for group in np.unique(groups):
+        deviation = 0.0
+        for placements, own in sides:
+            shares = {name: np.mean(own == name) for name in np.unique(own)}
+            p = shares.get(group, 0.0)
+            left = (1 - p) ** 2 + sum(other**2 for name, other in shares.items() if name != group)
+            deviation += (placements - won.mean())[own == group].sum() / own.size / np.sqrt(left)
+        total += deviation**2
+    return total
 
 
 def logit_interval(value, variance, quantile):
@@ -152,13 +156,13 @@ def test_one_record_on_a_side_decides_nothing():
 
 
 def test_group_sums_without_spread_are_not_taken_for_certainty():
-    # Six groups that are copies of each other on either side: rounding would leave a variance of 1e-33.
-    scores = np.concatenate([np.tile([0.5, 1.5, 5.5], 6), np.tile(np.arange(7.0), 6)])
-    membership = np.arange(60) < 18
-    groups = np.concatenate([np.repeat(np.arange(6), 3), np.repeat(np.arange(6, 12), 7)])
+    # Twelve groups that are copies of each other on either side: rounding would leave a variance of 1e-33.
+    scores = np.concatenate([np.tile([0.5, 1.5, 5.5], 12), np.tile(np.arange(7.0), 12)])
+    membership = np.arange(120) < 36
+    groups = np.concatenate([np.repeat(np.arange(12), 3), np.repeat(np.arange(12, 24), 7)])
     estimate = auc(scores, membership, groups=groups)
-    won = 6 * estimate.value
-    low, high = stats.beta.ppf(0.025, won, 7 - won), stats.beta.ppf(0.975, won + 1, 6 - won)
+    won = 12 * estimate.value
+    low, high = stats.beta.ppf(0.025, won, 13 - won), stats.beta.ppf(0.975, won + 1, 12 - won)
     assert (estimate.low, estimate.high) == pytest.approx((low, high))
     assert auc_p_value(-scores, membership, groups=groups) > 0.05
 
@@ -184,19 +188,24 @@ def test_p_value_keeps_its_level_with_two_valued_scores():
 # --- groups --------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, derandomize=True)
-@given(records=tied_records(), seed=st.integers(0, 999))
-def test_clustered_variance_agrees_with_loops_over_clusters(records, seed):
-    scores, membership = records
-    groups = np.random.default_rng(seed).integers(6, size=scores.size)
-    sides = min(np.unique(groups[membership]).size, np.unique(groups[~membership]).size)
-    estimate = auc(scores, membership, groups=groups) if np.unique(groups).size > 1 else None
-    variance = naive_clustered_variance(scores, membership, groups) if sides > 1 else 0.0
-    if estimate is not None and variance > 1e-12:
-        interval = logit_interval(estimate.value, variance, stats.t.ppf(0.975, sides - 1))
-        assert (estimate.low, estimate.high) == pytest.approx(interval)
-        z = (estimate.value - 0.5) / np.sqrt(variance)
-        assert auc_p_value(scores, membership, groups=groups) == pytest.approx(stats.t.sf(z, sides - 1))
+@pytest.mark.parametrize("seed", range(20))
+def test_clustered_variance_agrees_with_loops_over_clusters(seed):
+    rng = np.random.default_rng(seed)
+    membership, groups = rng.random(150) < 0.4, (40 * rng.random(150) ** 1.3).astype(int)
+    scores = (rng.standard_normal(150) + rng.standard_normal(40)[groups]).round(1)
+    assert effective_groups(membership, groups).enough
+    fourth = [np.unique(groups[side], return_counts=True)[1] ** 2.0 for side in (membership, ~membership)]
+    freedom = min(squares.sum() ** 2 / (squares**2).sum() for squares in fourth) - 1
+    variance = naive_clustered_variance(scores, membership, groups)
+    estimate = auc(scores, membership, groups=groups)
+    assert (estimate.low, estimate.high) == pytest.approx(
+        logit_interval(estimate.value, variance, stats.t.ppf(0.975, freedom))
+    )
+    z = (estimate.value - 0.5) / np.sqrt(variance)
+    assert auc_p_value(scores, membership, groups=groups) == pytest.approx(stats.t.sf(z, freedom))
+    one_stratum = stratified_auc(scores, membership, np.zeros(150, int), groups=groups)
+    assert one_stratum.p_value == pytest.approx(stats.t.sf(z, freedom))
+    assert one_stratum.estimate.low == pytest.approx(estimate.low)
 
 
 def test_groups_of_one_record_are_delongs():
@@ -227,6 +236,59 @@ def test_grouped_coverage_and_level(spanning):
         rejected += auc_p_value(scores, membership, groups=groups) <= 0.05
     assert stats.binomtest(covered, 300, 0.9).pvalue > 0.001
     assert stats.binomtest(rejected, 300, 0.05).pvalue > 0.001
+
+
+def one_side(*large, records=300):
+    """[record]: groups of the sizes given, and of one record for the rest."""
+    return np.concatenate([np.repeat(np.arange(len(large)), large), 100 + np.arange(records - sum(large))])
+
+
+@pytest.mark.parametrize("own", [one_side(288), np.arange(300) % 9, np.zeros(300, int)])
+def test_too_few_effective_groups_decide_nothing(own):
+    groups, membership = np.concatenate([own, own + 1000]), np.arange(600) < 300
+    scores = membership + np.random.default_rng(16).standard_normal(600)
+    estimate = auc(scores, membership, groups=groups)
+    assert (estimate.low, estimate.high) == (0.0, 1.0)
+    assert "effective groups" in estimate.method
+    assert auc_p_value(scores, membership, groups=groups) == 1.0
+    assert auc_upper_bound(scores, membership, 0.05, groups=groups) == 1.0
+    comparison = auc_difference(scores, -scores, membership, groups=groups)
+    assert (comparison.estimate.low, comparison.estimate.high, comparison.p_value) == (-1.0, 1.0, 1.0)
+    matched = stratified_auc(scores, membership, np.arange(600) % 5, groups=groups)
+    assert (matched.estimate.low, matched.estimate.high, matched.p_value) == (0.0, 1.0, 1.0)
+    assert not matched.testable
+
+
+def test_effective_groups_are_kishs():
+    groups, membership = np.concatenate([one_side(288), 1000 + np.arange(300) % 10]), np.arange(600) < 300
+    worth = effective_groups(membership, groups)
+    assert (worth.total, worth.enough) == (23, False)
+    assert (worth.members, worth.non_members) == pytest.approx((300**2 / (288**2 + 12), 10.0))
+    assert effective_groups(~membership[300:] | (np.arange(300) < 150), np.arange(300) % 10).enough
+
+
+@pytest.mark.parametrize("own", [one_side(93), one_side(53, 53, 53), one_side(*[41] * 5), np.arange(300) % 50])
+@pytest.mark.parametrize("strength", [0.0, 0.5, 3.0])
+def test_unequal_groups_keep_level_and_bound(own, strength):
+    rng = np.random.default_rng(17)
+    groups = np.unique(np.concatenate([own, own + 1000]), return_inverse=True)[1]
+    membership, strata = np.arange(600) < 300, np.arange(600) % 10
+    rejected = np.zeros(3)
+    for _ in range(120):
+        scores = rng.standard_normal(600) + strength * rng.standard_normal(groups.max() + 1)[groups]
+        rejected += [
+            auc_p_value(scores, membership, groups=groups) <= 0.05,
+            auc_upper_bound(scores, membership, 0.05, groups=groups) < 0.5,
+            stratified_auc(scores, membership, strata, groups=groups).p_value <= 0.05,
+        ]
+    assert rejected.max() <= stats.binom.ppf(0.999, 120, 0.05)
+
+
+def test_a_leak_is_still_found_with_groups_in_strata():
+    rng = np.random.default_rng(18)
+    groups, membership = np.arange(600) // 5, np.arange(600) < 300
+    scores = membership + rng.standard_normal(600) + 0.5 * rng.standard_normal(120)[groups]
+    assert stratified_auc(scores, membership, rng.integers(0, 10, 600), groups=groups).p_value < 1e-6
 
 
 # --- paired difference ---------------------------------------------------------------------------------------------
@@ -385,7 +447,6 @@ def test_inputs_are_left_as_they_were():
         (lambda s, m: auc(s, np.ones(4, bool)), "membership"),
         (lambda s, m: auc([1.0, np.nan, 0.0, 0.0], m), "scores"),
         (lambda s, m: auc(s, m, confidence=95), "confidence"),
-        (lambda s, m: auc(s, m, groups=np.zeros(4, int)), "groups"),
         (lambda s, m: auc(s, m, groups=np.zeros(3, int)), "groups"),
         (lambda s, m: auc(s, m, groups=np.arange(4.0)), "groups"),
         (lambda s, m: auc_p_value(s, m[:, None]), "membership"),
