@@ -116,11 +116,11 @@ def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
 
 
 def _refuse_few_groups(splits: Splits, side: str, records: Records) -> None:
-    if records.groups is None or len(np.unique(records.groups)) >= _LEAST_GROUPS:
+    groups = _LEAST_GROUPS if records.groups is None else len(np.unique(records.groups))
+    if groups >= _LEAST_GROUPS:
         return
     raise InputError(
-        f"{splits.folder}: the evaluated {side} come from {len(np.unique(records.groups))} groups, and an audit needs "
-        f"{_LEAST_GROUPS}.",
+        f"{splits.folder}: groups among the evaluated {side}: {groups}, and an audit needs {_LEAST_GROUPS}.",
         "Add records of other groups, or state no `group` if records are independent of each other.",
     )
 

@@ -15,7 +15,7 @@ crop_pct = 1.0
 
 [training]                      # how the model was trained; shadows are trained the same way
 epochs = 30
-optimizer = "sgd"               # or adamw
+optimizer = "sgd"               # or adam, adamw
 lr = 0.1
 momentum = 0.9
 weight_decay = 5e-4
@@ -59,9 +59,9 @@ class Recipe(Section):
 
     Attributes:
         epochs: Passes over the training set.
-        optimizer: `sgd` or `adamw`.
+        optimizer: `sgd`, `adam` or `adamw`.
         lr: Learning rate, at its highest.
-        momentum: Of SGD; AdamW ignores it.
+        momentum: Of SGD; the others ignore it.
         weight_decay: As the optimiser of that name in torch takes it.
         batch_size: Records per step; at least 2, for batch normalisation.
         schedule: `constant`, or `cosine` down to zero.
@@ -71,7 +71,7 @@ class Recipe(Section):
     """
 
     epochs: int = Field(ge=1, le=10_000)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = Field(gt=0, le=1_000)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0, le=10)
@@ -98,7 +98,7 @@ class Recipe(Section):
         return ", ".join(parts)
 
 
-_OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
+_OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 
 
 class PreprocessingSection(Section):

@@ -184,7 +184,10 @@ def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts
     if not own.endpoints:
         return [*missing, f"No primary attack ran for {own.access.value}."]
     if not own.shadows:
-        missing.append(f"No shadow-based attack ran for {own.access.value}, so a leak could have gone unseen.")
+        missing.append(
+            f"No attack on {own.access.value} with shadows behind it ran, so a leak could have gone unseen; what is "
+            "said of more access does not answer for less."
+        )
     elif not own.planted_recovered:
         missing.append("A planted leak at the limit was not found again, so a real one could have gone unseen.")
     missing += [
@@ -240,7 +243,12 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
             f"By AUC only: the primary attacks order at most {_percent(bound)} of pairs rightly (simultaneous 95 % "
             f"bound, {own.evaluated:,} records a side); guessing reaches 50 %."
         )
-    return " ".join(part for part in (first, secondary_note, planted, "Attacks not run may do better.") if part)
+    shift = (
+        "Members and non-members differ a little without the model, within what this audit tolerates: see the controls."
+        if own.shift
+        else ""
+    )
+    return " ".join(part for part in (first, secondary_note, planted, shift, "Attacks not run may do better.") if part)
 
 
 def decide_inversion(facts: Sequence[InversionFacts]) -> tuple[Verdict, ...]:

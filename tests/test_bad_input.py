@@ -102,6 +102,43 @@ def no_population(place):
     (place / "splits" / "population.npz").unlink()
 
 
+def two_records(place):
+    for role in ("train", "test"):
+        with np.load(place / "splits" / f"{role}.npz") as old:
+            rewrite(place, role, images=old["images"][:2], labels=old["labels"][:2])
+
+
+def one_group(place):
+    for number, role in enumerate(("train", "test", "population")):
+        with np.load(place / "splits" / f"{role}.npz") as old:
+            count = len(old["labels"])
+        rewrite(place, role, group=np.full(count, number))
+
+
+def infinite_logits(place):
+    tensors = load_file(place / "digits.safetensors")
+    save_file({name: tensor * 1e25 for name, tensor in tensors.items()}, place / "digits.safetensors")
+
+
+def resettle(place, old, new):
+    path = place / "splits" / "splits.toml"
+    path.write_text(path.read_text().replace(old, new))
+
+
+def divergent_recipe(place):
+    resettle(place, 'optimizer = "adamw"\nlr = 0.01', 'optimizer = "sgd"\nlr = 1000')
+
+
+def flipped_features(place):
+    resettle(place, "[1, 8, 8]", "[64, 1, 1]")
+    resettle(place, "[training]", '[training]\naugmentation = ["flip"]')
+    for role in ("train", "test", "population"):
+        path = place / "splits" / f"{role}.npz"
+        with np.load(path) as old:
+            features, labels = old["images"].reshape(-1, 64).astype(np.float32), old["labels"]
+        np.savez(path, features=features, labels=labels)
+
+
 def nothing(place):
     """Only the command line is bad."""
 
@@ -121,6 +158,11 @@ TABLE = [
     (no_preprocessing, [], ["splits.toml", "preprocessing"]),
     (broken_settings, [], ["splits.toml"]),
     (no_population, [], ["population"]),
+    (two_records, [], ["splits", "2 members", "20", "Add records"]),
+    (one_group, [], ["groups among the evaluated members: 1", "10"]),
+    (infinite_logits, [], ["audited model digits", "not finite", "of 120 records"]),
+    (divergent_recipe, [], ["diverged", "[training]", "splits.toml"]),
+    (flipped_features, [], ["augmentation", "flip", "features"]),
     (nothing, ["--attacks", "lyra"], ["lyra", "lira-scores"]),
     (nothing, ["--defenses", "prayer"], ["prayer", "purifier"]),
     (nothing, ["--budget", "infinite"], ["infinite"]),

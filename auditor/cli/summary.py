@@ -58,12 +58,15 @@ def _judged(report: AuditReport) -> Iterator[Text]:
 
 
 def _missing(report: AuditReport) -> Iterator[str]:
+    skipped: dict[str, list[str]] = {}
     for result in report.membership:
         match result.outcome:
             case Skipped(reason=reason):
-                yield f"skipped {result.card.id}: {reason}"
+                skipped.setdefault(reason, []).append(result.card.id)
             case Failed(error=error):
                 yield f"failed {result.card.id}: {error}"
+    for reason, names in skipped.items():
+        yield f"skipped {', '.join(names)}: {reason}"
     others: tuple[InversionResult | DefenseResult, ...] = (*report.inversion, *report.defenses)
     for other in others:
         if other.status != "completed":

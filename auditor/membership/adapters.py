@@ -297,8 +297,8 @@ def li_instance_vector(evidence: Evidence) -> Floats:
 
 def merlin_attack(evidence: Evidence) -> Floats:
     """How often noise raises the loss."""
-    ratio = evidence.probed("merlin").target["ratio"]
-    return merlin.score(merlin_ratio=ratio, loss=evidence.target.audit.loss[:, 0])
+    probed = evidence.probed("merlin").target
+    return merlin.score(merlin_ratio=probed["ratio"], loss=probed["loss"])
 
 
 def morgan_attack(evidence: Evidence) -> Floats:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from auditor.membership.evidence import Unavailable
 from auditor.records import Inputs
@@ -16,6 +15,7 @@ from auditor.shadows import Arrays, Probe
 from auditor.signals import class_vectors
 from auditor.target import Target
 from reference_attacks.membership import gradient, label_only, merlin, noise_robustness
+from reference_attacks.membership import signals as formulas
 
 __all__ = ["PROBES"]
 
@@ -65,10 +65,8 @@ def gradient_norms(target: Target, inputs: Inputs, labels: Labels, seed: int) ->
     classes = torch.from_numpy(labels).to(target.device)
     prepared = target.prepare(np.ascontiguousarray(inputs))
     norms = gradient.probe(module=target.module, inputs=prepared, labels=classes)
-    with torch.inference_mode():
-        logits = torch.cat([target.module(part) for part in prepared.split(512)]).double()
-    loss = functional.cross_entropy(logits, classes, reduction="none")
-    return {"norms": norms, "loss": loss.cpu().numpy()}
+    margin = formulas.logit_margin(class_vectors(target, inputs)[0], labels)
+    return {"norms": norms, "loss": np.logaddexp(0.0, -margin)}
 
 
 def _images(inputs: Inputs) -> Tensor:
@@ -98,8 +96,10 @@ def _released_loss(target: Target) -> Callable[[Tensor, Tensor], Tensor]:
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         with torch.inference_mode():
             probabilities = _released(target, images).double().cpu()
-        true_class = probabilities.gather(1, labels[:, None])[:, 0]
-        return -true_class.clamp_min(torch.finfo(torch.float32).tiny).log()
+        true_class = probabilities.gather(1, labels[:, None])
+        others = probabilities.scatter(1, labels[:, None], 0.0).sum(1)
+        # -log p_y by the other classes: p_y itself has often rounded to 1, and every copy would tie
+        return (others / true_class[:, 0].clamp_min(torch.finfo(torch.float32).tiny)).log1p()
 
     return loss
 

@@ -28,7 +28,10 @@ def build_page(report: AuditReport) -> Page:
         actions=wording.actions(report),
         scope=wording.scope(report),
         best_of_all=wording.best_of_all(report),
-        not_run=tuple((clean(card.title), clean(reason).rstrip(".")) for card, reason in pick.not_run(report)),
+        not_run=tuple(
+            (", ".join(clean(card.title) for card in cards), clean(reason).rstrip("."))
+            for cards, reason in pick.not_run_by_reason(report)
+        ),
         primary_endpoints=membership.primary_endpoints(report),
         membership=membership.pictures(report),
         secondary=wording.secondary(report),

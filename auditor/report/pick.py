@@ -46,6 +46,7 @@ __all__ = [
     "largest_bounds",
     "lesser_releases",
     "not_run",
+    "not_run_by_reason",
     "primary_at",
     "released_verdict",
     "state_at",
@@ -271,3 +272,11 @@ def not_run(report: AuditReport) -> tuple[tuple[AttackCard, str], ...]:
                 found.append((result.card, outcome.reason if outcome.status == "skipped" else outcome.error))
     found += [(result.card, result.reason) for result in report.inversion if result.status != "completed"]
     return tuple(found)
+
+
+def not_run_by_reason(report: AuditReport) -> tuple[tuple[tuple[AttackCard, ...], str], ...]:
+    """The same, those with one reason together."""
+    grouped: dict[str, list[AttackCard]] = {}
+    for card, reason in not_run(report):
+        grouped.setdefault(reason, []).append(card)
+    return tuple((tuple(cards), reason) for reason, cards in grouped.items())

@@ -129,7 +129,9 @@ def verdict_note(verdict: Verdict) -> str:
 
 def severity(report: AuditReport) -> str:
     """The severity as a phrase."""
-    return "none" if report.severity is Severity.NONE else f"{report.severity}, by the documented table"
+    if report.severity is not Severity.NONE:
+        return f"{report.severity}, by the documented table"
+    return "not determined" if pick.state_at(report, report.plan.release) is VerdictState.CANNOT_SAY else "none"
 
 
 def seeds(defense: DefenseResult) -> str:
@@ -264,11 +266,15 @@ def _take_defenses(report: AuditReport, release: Access) -> list[Action]:
 
 
 def _take_defense(best: pick.Judged, release: Access, report: AuditReport) -> Action:
-    effect, declared = best.effect, report.plan.release
-    what = "Release the file" if release is declared else f"Release {release} only, from the file"
+    effect, name = best.effect, short(best.defense.card.title)
+    way = f"behind {name}" if best.defense.card.acts_on == "output" else f"after retraining with {name}"
+    what = "Release the file" if release is report.plan.release else f"Release {release} only"
+    title = f"{what}, {way}"
+    if _left_over(best, report):
+        title = f"No measured defense closes the leak; the least leaky: {title[0].lower()}{title[1:]}"
     price = "".join(f"; {_measured(cost)}" for cost in pick.accuracies(best.defense))
     return Action(
-        f"{what} defended with {short(best.defense.card.title)}",
+        title,
         f"An attacker who knows of it reaches {_reached(best.left, effect.metric, effect.fpr)} instead of "
         f"{phrase(effect.undefended, metric_unit(effect.metric))}{price}; {counts(effect.undefended.n)}, "
         f"{seeds(best.defense)}. {_left_over(best, report)}".strip(),

@@ -78,7 +78,7 @@ def test_each_action_has_an_effect_and_there_are_at_most_three(name):
 
 
 def test_the_action_follows_the_verdict():
-    assert wording.actions(leaky())[0].title == "Release the file defended with MID (beta 0.003)"
+    assert wording.actions(leaky())[0].title.endswith("elease the file, after retraining with MID (beta 0.003)")
     assert "one seed" in wording.actions(leaky())[0].effect
     assert wording.actions(well_behaved())[0].title.startswith("Nothing measured here")
     assert [action.title for action in wording.actions(confounded())] == [
@@ -142,7 +142,7 @@ def test_where_nothing_helps_the_weights_a_defended_lesser_release_is_offered():
     actions = wording.actions(report.model_copy(update={"defenses": only_outputs}))
     assert [action.title for action in actions] == [
         "Do not release the weights as they are",
-        "Release scores only, from the file defended with Purifier",
+        "No measured defense closes the leak; the least leaky: release scores only, behind Purifier",
     ]
     assert "accuracy change −0.20" in actions[1].effect
     assert ("a leak remains" in actions[1].effect) is (effect_left(actions[1].effect) > 5)
