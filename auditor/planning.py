@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from auditor.battery import CARDS, MEMBERSHIP, Plan, attacks_at, budget_named, chosen_ids, queries_for
-from auditor.compute import RunFolder, digest, generator
+from auditor.compute import PLAN_NAME, RunFolder, digest, generator
 from auditor.defenses import DEFENSES
 from auditor.errors import InputError
 from auditor.findings import PlanFacts
@@ -28,7 +28,6 @@ from auditor.verdict import Limits
 
 __all__ = ["AuditOptions", "Design", "Preview", "design_of", "plan_facts", "preview", "settle_plan"]
 
-PLAN_NAME = "plan.json"
 _TRIAL_BATCHES = 8
 _DEFAULT_BUDGET = "standard"
 

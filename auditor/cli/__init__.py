@@ -27,9 +27,9 @@ Exit codes:
   0    done; with --fail-on: passed
   1    --fail-on: a leak that severe was found
   2    usage, configuration or unreadable input
-  3    inconclusive, or the evidence supports no conclusion
+  3    --fail-on: inconclusive, the evidence does not decide
   4    internal error
-  130  interrupted
+  130  interrupted (Ctrl-C or SIGTERM)
 """
 
 
