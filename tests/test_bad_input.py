@@ -117,7 +117,9 @@ def one_group(place):
 
 def infinite_logits(place):
     tensors = load_file(place / "digits.safetensors")
-    save_file({name: tensor * 1e25 for name, tensor in tensors.items()}, place / "digits.safetensors")
+    for name in ("1.weight", "3.weight"):
+        tensors[name] *= 3e19
+    save_file(tensors, place / "digits.safetensors")
 
 
 def resettle(place, old, new):
@@ -126,7 +128,7 @@ def resettle(place, old, new):
 
 
 def divergent_recipe(place):
-    resettle(place, 'optimizer = "adamw"\nlr = 0.01', 'optimizer = "sgd"\nlr = 1000')
+    resettle(place, 'optimizer = "adamw"\nlr = 0.01', 'optimizer = "sgd"\nlr = 1000\nweight_decay = 10')
 
 
 def flipped_features(place):
