@@ -17,13 +17,13 @@ from auditor.controls.panel import run_controls, secondary_note
 from auditor.findings import AuditReport, Environment
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion import inversion_facts
+from auditor.laboratory import Answers, Blueprint, Laboratory
 from auditor.membership.evidence import Evidence
 from auditor.membership.exposure import NullModels, exposed_records
 from auditor.membership.gather import PROBED_SHADOWS, records_context, run_probes
 from auditor.membership.measure import Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
 from auditor.planning import AuditOptions, Preview, plan_facts, preview, settle_plan
 from auditor.policy import severity_of
-from auditor.shadows import Answers, Blueprint, Laboratory
 from auditor.splits import load_key
 from auditor.verdict import decide_inversion, decide_membership, doubts_of
 

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from auditor.compute import generator
 from auditor.defenses import DEFENSES, Defense
 from auditor.findings import DefenseEffect, DefenseResult, Endpoint, Measurement, Metric, Role
+from auditor.laboratory import Answers, Laboratory, Through
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored, crash_report, run_attack
-from auditor.shadows import Answers, Laboratory, Through, TrainingSet
+from auditor.shadows import TrainingSet
 from auditor.signals import class_probabilities
 from auditor.stats.auc import auc_difference
 from auditor.stats.estimate import Estimate

@@ -221,7 +221,8 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
 def laboratory(tmp_path):
     """A laboratory that trains tiny digit networks, with one worker."""
     from auditor.findings import ModelFacts, Preprocessing
-    from auditor.shadows import AuditSet, Blueprint, Laboratory
+    from auditor.laboratory import Blueprint, Laboratory
+    from auditor.shadows import AuditSet
     from auditor.splits import Recipe, Records
     from auditor.target import Architecture
     from tests.digits import parts, write_network

@@ -6,9 +6,10 @@ import numpy as np
 
 from auditor.battery import MEMBERSHIP
 from auditor.controls.nulls import two_class_signals
+from auditor.laboratory import Answers
 from auditor.membership.evidence import Context, Evidence
 from auditor.membership.measure import Jury
-from auditor.shadows import Answers, inclusion_pairs
+from auditor.shadows import inclusion_pairs
 from auditor.splits import Records
 
 

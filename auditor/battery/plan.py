@@ -13,10 +13,11 @@ from auditor.battery.attacks import CARDS, INVERSION, MEMBERSHIP
 from auditor.errors import InputError
 from auditor.findings import InversionResult, Role, Skipped
 from auditor.inversion import run_inversion
+from auditor.laboratory import Probe
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored, correct_primaries, run_attack
 from auditor.membership.probes import PROBES
-from auditor.shadows import AuditSet, Probe
+from auditor.shadows import AuditSet
 from auditor.signals import IDENTITY, MIRROR
 from auditor.splits import Recipe
 from auditor.target import Target

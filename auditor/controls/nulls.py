@@ -12,9 +12,10 @@ from scipy.stats import binom
 
 from auditor.compute import generator
 from auditor.findings import ControlResult, Measurement, Role, Void
+from auditor.laboratory import Answers
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored, endpoint_p_values, plain_curve
-from auditor.shadows import Answers, inclusion_pairs
+from auditor.shadows import inclusion_pairs
 from auditor.signals import Signals
 from auditor.stats.auc import auc, auc_difference
 from auditor.stats.intervals import proportion

@@ -12,9 +12,9 @@ from auditor.controls.blind import Blind, blind_control, matched_test
 from auditor.controls.nulls import NullExcess, instrument_null, owner_label_excess, owner_label_result
 from auditor.controls.planted import Planted, planted_control
 from auditor.findings import Completed, ControlResult, Endpoint, Role, SecondaryChoice
+from auditor.laboratory import Answers
 from auditor.membership.evidence import Evidence
 from auditor.membership.measure import Jury, Scored, primary_p_values
-from auditor.shadows import Answers
 from auditor.threat import Access
 from auditor.verdict import AccessFacts, Limits
 

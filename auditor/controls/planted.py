@@ -18,9 +18,9 @@ import numpy.typing as npt
 from auditor.compute import generator
 from auditor.controls.nulls import two_class_signals
 from auditor.findings import ControlResult, DosePoint, Measurement, RocCurve, Void
+from auditor.laboratory import Answers
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, endpoint_p_values, plain_curve
-from auditor.shadows import Answers
 from auditor.signals import Signals
 from auditor.stats.intervals import proportion
 from auditor.stats.low_fpr import Standing, standing, tpr_at_fpr

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.findings import AttackCard
-from auditor.shadows import Answers, Arrays
+from auditor.laboratory import Answers, Arrays
 from auditor.threat import Access
 
 __all__ = ["Attack", "Context", "Evidence", "Probed", "Unavailable"]

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 from auditor.findings import RecordExposure, Void
+from auditor.laboratory import Answers
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored
-from auditor.shadows import Answers
 from auditor.splits import record_id
 from auditor.stats.estimate import Estimate
 from auditor.stats.intervals import proportion

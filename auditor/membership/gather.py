@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from auditor.laboratory import Arrays, Laboratory, Probe
 from auditor.membership.evidence import Context, Probed
 from auditor.membership.features import describe
-from auditor.shadows import Arrays, AuditSet, Laboratory, Probe, TrainingSet
+from auditor.shadows import AuditSet, TrainingSet
 from auditor.target import Target
 
 __all__ = ["PROBED_SHADOWS", "records_context", "run_probes"]

@@ -28,8 +28,8 @@ from auditor.findings import (
     SecondaryChoice,
     Skipped,
 )
+from auditor.laboratory import Answers
 from auditor.membership.evidence import Attack, Evidence, Unavailable
-from auditor.shadows import Answers
 from auditor.splits import Records
 from auditor.stats.auc import auc, auc_p_value, auc_upper_bound
 from auditor.stats.estimate import Estimate

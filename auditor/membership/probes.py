@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from auditor.laboratory import Arrays, Probe
 from auditor.membership.evidence import Unavailable
 from auditor.records import Inputs
-from auditor.shadows import Arrays, Probe
 from auditor.signals import class_vectors
 from auditor.target import Target
 from reference_attacks.membership import gradient, label_only, merlin, noise_robustness

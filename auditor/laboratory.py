@@ -1,0 +1,323 @@
+"""The laboratory: models trained on known parts of the audit set, and what they answered, once each.
+
+Shadows, null models and the control model are trained here, by work items that leave finished files in the run folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from auditor.checkpoint.weights import sha256_of
+from auditor.compute import Progress, RunFolder, Workers, digest, rename_into_place
+from auditor.errors import InputError
+from auditor.findings import ModelFacts
+from auditor.records import Inputs
+from auditor.shadows import AuditSet, TrainingSet
+from auditor.signals import Signals, observe, repeat_difference
+from auditor.splits import Recipe, Records
+from auditor.target import Architecture, Target
+from auditor.training import train
+
+__all__ = ["Answers", "Arrays", "Blueprint", "Laboratory", "Probe", "Through"]
+
+Flags = npt.NDArray[np.bool_]
+
+_REPEATED = "repeat_difference"
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a worker needs to build a model like the target: everything but the target's weights."""
+
+    architecture: Architecture
+    facts: ModelFacts
+    device: str
+
+    def template(self) -> Target:
+        """A fresh, untrained target."""
+        return Target(
+            module=self.architecture.build().eval(),
+            architecture=self.architecture,
+            facts=self.facts,
+            device=torch.device(self.device),
+            wrapper=None,
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What models said.
+
+    Attributes:
+        audit: On the audit set.
+        calibration: On the calibrating half of the population.
+        repeat_difference: How far one model's answers to two equal queries lay apart; None where nobody asked twice.
+    """
+
+    audit: Signals
+    calibration: Signals
+    repeat_difference: float | None = None
+
+    @classmethod
+    def stack(cls, models: Sequence[Answers]) -> Answers:
+        """Several models' answers along a new first axis."""
+        return cls(
+            Signals.stack([model.audit for model in models]), Signals.stack([model.calibration for model in models])
+        )
+
+    def model(self, index: int) -> Answers:
+        """One model out of a stack."""
+        return Answers(self.audit.model(index), self.calibration.model(index))
+
+    def without_models(self, models: Sequence[int]) -> Answers:
+        """The stack less some models."""
+        return Answers(self.audit.without_models(models), self.calibration.without_models(models))
+
+
+@dataclass(frozen=True)
+class Through:
+    """A defense between the models and the attacker, refitted for every model on the reference half (DESIGN 7.12).
+
+    Attributes:
+        id: Names the defense in files.
+        apply: A module-level function (target, reference records, seed) -> defended target.
+    """
+
+    id: str
+    apply: Callable[[Target, Records, int], Target]
+
+
+Arrays = Mapping[str, npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A further pass over the audit set that only some attacks need, and only on some models.
+
+    Attributes:
+        id: Names it in files and in the evidence.
+        run: A module-level function (target, inputs, labels, seed) -> float64 arrays by name, [record, ...].
+    """
+
+    id: str
+    run: Callable[[Target, Inputs, npt.NDArray[np.int64], int], Arrays]
+
+
+@dataclass(frozen=True)
+class _Job:
+    training_set: TrainingSet
+    blueprint: Blueprint
+    recipe: Recipe
+    queries: tuple[str, ...]
+    through: Through | None
+    folder: Path
+    weights: str
+    signals: str
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Trains models and records what they answer, once each: finished files in the run folder are never made again."""
+
+    folder: RunFolder
+    workers: Workers
+    blueprint: Blueprint
+    recipe: Recipe
+    queries: tuple[str, ...]
+    audit_set: AuditSet
+    progress: Progress
+    through: Through | None = None
+
+    def publish(self) -> None:
+        """Put the decoded records into the run folder, where workers memory-map them."""
+        for name, records in (
+            ("audit", self.audit_set.records),
+            ("others", self.audit_set.others),
+            ("calibration", self.audit_set.calibration),
+            ("reference", self.audit_set.reference),
+        ):
+            self.folder.share(f"data/{name}-inputs.npy", records.inputs)
+            self.folder.share(f"data/{name}-labels.npy", records.labels)
+
+    def train(self, sets: Sequence[TrainingSet], *, task: str) -> list[Answers]:
+        """Train what is missing or damaged, and read what every model of `sets` answers, in order."""
+        jobs = [self._job(training_set) for training_set in sets]
+        missing = [job for job in jobs if not _is_done(job, self.folder)]
+        self.workers.run(_train_and_observe, missing, task=task, progress=self.progress)
+        return [_read_answers(self.folder, job.signals) for job in jobs]
+
+    def load(self, training_set: TrainingSet) -> Target:
+        """A model that `train` has finished, without a defense."""
+        return _load_model(self.blueprint, self.folder.path(self._job(training_set).weights))
+
+    def ask(self, target: Target) -> Answers:
+        """What a model of the caller's answers, once: kept under the model's fingerprint.
+
+        Some records are asked twice, to see whether the model repeats itself.
+        """
+        path = f"signals/target-{target.fingerprint}.safetensors"
+        if self.folder.read_arrays(path) is None:
+            answers = _ask(target, self.folder, self.queries)
+            difference = repeat_difference(target, _published(self.folder, "audit")[0])
+            _write_answers(self.folder, path, replace(answers, repeat_difference=difference))
+        return _read_answers(self.folder, path)
+
+    def probe(self, probe: Probe, sets: Sequence[TrainingSet], *, task: str) -> list[Arrays]:
+        """What a probe sees of models that `train` has finished, in order; defended where this laboratory is."""
+        jobs = [_ProbeJob(self._job(one), probe, self._probe_path(probe, self._job(one).signals)) for one in sets]
+        missing = [job for job in jobs if self.folder.read_arrays(job.answer) is None]
+        self.workers.run(_probe_model, missing, task=task, progress=self.progress)
+        return [_read_floats(self.folder, job.answer) for job in jobs]
+
+    def probe_target(self, probe: Probe, target: Target, seed: int) -> Arrays:
+        """What a probe sees of the audited model, once."""
+        path = self._probe_path(probe, f"target-{target.fingerprint}.safetensors")
+        if self.folder.read_arrays(path) is None:
+            self.folder.write_arrays(path, probe.run(target, *_published(self.folder, "audit"), seed))
+        return _read_floats(self.folder, path)
+
+    @staticmethod
+    def _probe_path(probe: Probe, name: str) -> str:
+        return f"probes/{probe.id}-{Path(name).name}"
+
+    def _job(self, training_set: TrainingSet) -> _Job:
+        name = f"{training_set.name}-{self._digest(training_set)}"
+        return _Job(
+            training_set=training_set,
+            blueprint=self.blueprint,
+            recipe=self.recipe,
+            queries=self.queries,
+            through=self.through,
+            folder=self.folder.root,
+            weights=f"models/{name}.safetensors",
+            signals=f"signals/{name}{f'-{self.through.id}' if self.through else ''}.safetensors",
+        )
+
+    def _digest(self, training_set: TrainingSet) -> str:
+        return digest(
+            np.packbits(training_set.included),
+            training_set.seed,
+            training_set.others,
+            self.recipe.model_dump(mode="json", exclude={"init"}),
+            "" if self.recipe.init is None else sha256_of(self.recipe.init),
+            self.queries,
+            self.blueprint.architecture.fingerprint,
+            self.blueprint.facts.preprocessing.model_dump(mode="json"),
+            torch.device(self.blueprint.device).type,
+        )
+
+
+@dataclass(frozen=True)
+class _ProbeJob:
+    model: _Job
+    probe: Probe
+    answer: str
+
+
+def _probe_model(job: _ProbeJob) -> None:
+    folder = RunFolder(job.model.folder)
+    seed = job.model.training_set.seed
+    found = job.probe.run(_finished_model(job.model, folder), *_published(folder, "audit"), seed)
+    folder.write_arrays(job.answer, found)
+
+
+def _finished_model(job: _Job, folder: RunFolder) -> Target:
+    """A trained model, behind the laboratory's defense if it has one."""
+    model = _load_model(job.blueprint, folder.path(job.weights))
+    if job.through is None:
+        return model
+    return job.through.apply(model, Records.of(*_published(folder, "reference")), job.training_set.seed)
+
+
+def _read_floats(folder: RunFolder, name: str) -> Arrays:
+    arrays = folder.read_arrays(name)
+    if arrays is None:
+        raise InputError(f"{folder.path(name)} is missing or damaged.", "Start again with a fresh --run-dir.")
+    return {key: array.astype(np.float64) for key, array in arrays.items()}
+
+
+def _is_done(job: _Job, folder: RunFolder) -> bool:
+    return folder.read_arrays(job.signals) is not None and _is_whole(folder.path(job.weights))
+
+
+def _is_whole(weights: Path) -> bool:
+    """Whether a weights file is there and as long as its header says; its content is trusted."""
+    try:
+        with safe_open(weights, framework="pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
+def _load_model(blueprint: Blueprint, weights: Path) -> Target:
+    """Rebuild one of our own models from its weights."""
+    return blueprint.template().with_weights(load_file(weights))
+
+
+def _read_answers(folder: RunFolder, name: str) -> Answers:
+    """Read what `write_answers` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    arrays = _read_floats(folder, name)
+    difference = arrays.get(_REPEATED)
+    return Answers(
+        audit=_unprefix(arrays, "audit"),
+        calibration=_unprefix(arrays, "calibration"),
+        repeat_difference=None if difference is None else float(difference[0]),
+    )
+
+
+def _write_answers(folder: RunFolder, name: str, answers: Answers) -> None:
+    """Keep what one model answered, as one finished file."""
+    arrays = {f"audit.{key}": array for key, array in answers.audit.arrays().items()}
+    arrays |= {f"calibration.{key}": array for key, array in answers.calibration.arrays().items()}
+    if answers.repeat_difference is not None:
+        arrays[_REPEATED] = np.array([answers.repeat_difference])
+    folder.write_arrays(name, arrays)
+
+
+def _ask(target: Target, folder: RunFolder, queries: tuple[str, ...]) -> Answers:
+    """What a model says about the published audit set and calibrating records."""
+    audit, calibration = (observe(target, *_published(folder, name), queries) for name in ("audit", "calibration"))
+    return Answers(audit, calibration)
+
+
+def _published(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int64]]:
+    """The inputs (memory-mapped) and labels of `audit`, `others`, `calibration` or `reference`."""
+    inputs = np.load(folder.path(f"data/{name}-inputs.npy"), mmap_mode="r", allow_pickle=False)
+    return inputs, np.load(folder.path(f"data/{name}-labels.npy"), allow_pickle=False)
+
+
+def _unprefix(arrays: Arrays, part: str) -> Signals:
+    inside = f"{part}."
+    return Signals(**{key.removeprefix(inside): array for key, array in arrays.items() if key.startswith(inside)})
+
+
+def _train_and_observe(job: _Job) -> None:
+    folder = RunFolder(job.folder)
+    weights = folder.path(job.weights)
+    if not _is_whole(weights):
+        inputs, labels = _training_records(folder, job.training_set)
+        trained = train(job.blueprint.template(), inputs, labels, job.recipe, seed=job.training_set.seed)
+        state = {key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}
+        rename_into_place(weights, lambda temporary: save_file(state, temporary))
+    _write_answers(folder, job.signals, _ask(_finished_model(job, folder), folder, job.queries))
+
+
+def _training_records(folder: RunFolder, training_set: TrainingSet) -> tuple[Inputs, npt.NDArray[np.int64]]:
+    inputs, labels = _published(folder, "audit")
+    chosen = np.flatnonzero(training_set.included)
+    if not training_set.others:
+        return inputs[chosen], labels[chosen]
+    other_inputs, other_labels = _published(folder, "others")
+    return np.concatenate([inputs[chosen], other_inputs]), np.concatenate([labels[chosen], other_labels])
