@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from auditor.audit import AuditOptions, audit
 from auditor.findings import Family, VerdictState
 from auditor.signals import Signals, observe
 from auditor.splits import Records, Splits, load_splits
@@ -138,3 +139,29 @@ def test_train_makes_the_sample_again(folder: Path, tmp_path: Path):
     remade, records = load_target(tmp_path), load_splits(tmp_path / "splits").non_members
     low, high = expected(folder)["accuracy"]["non_members"]
     assert low <= answers(remade, records).correct.mean() <= high
+
+
+def test_an_audit_finds_what_the_sample_was_made_for(folder: Path, tmp_path: Path):
+    """The primary attacks on 8 shadows: the verdicts of expected.toml, and bounds where nothing was found."""
+    found = audit(
+        AuditOptions(
+            checkpoint=folder,
+            data=folder / "splits",
+            budget="quick",
+            device="cpu",
+            run_dir=tmp_path / "run",
+            attacks=("gap", "lira-scores", "lira-weights"),
+            defenses=(),
+        )
+    )
+    for family in Family:
+        told = {verdict.access.value: verdict.state.value for verdict in found.verdicts if verdict.family is family}
+        wanted = expected(folder)["verdicts"][family.value]
+        assert told == {**wanted, **(dict.fromkeys(Access, "cannot say") if family is Family.INVERSION else {})}
+    intervals = expected(folder)["auc"]
+    for result in found.membership:
+        if result.outcome.status == "completed" and result.card.id in intervals:
+            low, high = intervals[result.card.id]
+            assert low <= result.outcome.endpoints[0].estimate.value <= high
+            assert all(endpoint.upper_bound is not None for endpoint in result.outcome.endpoints)
+    assert all(control.status == "pass" for control in found.controls)
