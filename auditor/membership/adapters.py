@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
 from auditor.compute import generator
 from auditor.membership.evidence import Evidence, Unavailable
+from auditor.signals import Signals
 from reference_attacks.membership import (
     attack_p,
     attack_r,
@@ -34,6 +39,7 @@ from reference_attacks.membership import (
 from reference_attacks.membership import gap as gap_attack
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 _REFERENCES = 4  # RAPID calibrates with four reference models; two more shadows teach it
 
@@ -95,53 +101,45 @@ def quantile_regression(evidence: Evidence) -> Floats:
     )
 
 
+class _ShadowScore(Protocol):
+    def __call__(self, *, target_signal: Floats, shadow_signal: Floats, shadow_membership: Flags) -> Floats: ...
+
+
+def _against_shadows(score: _ShadowScore, evidence: Evidence, signal: Callable[[Signals], Floats]) -> Floats:
+    """What most attacks take: one signal of the target and of the shadows, and who was in which shadow."""
+    return score(
+        target_signal=signal(evidence.target.audit),
+        shadow_signal=signal(evidence.shadows.audit),
+        shadow_membership=evidence.shadow_membership,
+    )
+
+
 # --- shadows without the record -------------------------------------------------------------------------------------
 
 
 def ye_reference(evidence: Evidence) -> Floats:
     """Attack-R: share of the shadows without the record that lose more on it."""
-    audit, shadows = evidence.target.audit, evidence.shadows.audit
-    return attack_r.score(
-        target_signal=audit.released_margin,
-        shadow_signal=shadows.released_margin,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(attack_r.score, evidence, lambda signals: signals.released_margin)
 
 
 def watson(evidence: Evidence) -> Floats:
     """Loss, less the mean loss of the shadows without the record."""
-    return difficulty.score(
-        target_signal=-evidence.target.audit.loss,
-        shadow_signal=-evidence.shadows.audit.loss,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(difficulty.score, evidence, lambda signals: -signals.loss)
 
 
 def base_offline(evidence: Evidence) -> Floats:
     """BASE on the shadows without the record."""
-    return base.offline(
-        target_signal=-evidence.target.audit.loss,
-        shadow_signal=-evidence.shadows.audit.loss,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(base.offline, evidence, lambda signals: -signals.loss)
 
 
 def lira_offline(evidence: Evidence) -> Floats:
     """LiRA, offline, one-sided: how far the margin lies above the shadows without the record."""
-    return lira.offline(
-        target_signal=evidence.target.audit.released_margin,
-        shadow_signal=evidence.shadows.audit.released_margin,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(lira.offline, evidence, lambda signals: signals.released_margin)
 
 
 def lira_offline_two_sided(evidence: Evidence) -> Floats:
     """LiRA, offline, two-sided: how unlikely the margin is among the shadows without the record."""
-    return lira.offline_two_sided(
-        target_signal=evidence.target.audit.released_margin,
-        shadow_signal=evidence.shadows.audit.released_margin,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(lira.offline_two_sided, evidence, lambda signals: signals.released_margin)
 
 
 def rmia_offline(evidence: Evidence) -> Floats:
@@ -160,39 +158,24 @@ def rmia_offline(evidence: Evidence) -> Floats:
 
 def base_online(evidence: Evidence) -> Floats:
     """BASE on all shadows."""
-    return base.online(
-        target_signal=-evidence.target.audit.loss,
-        shadow_signal=-evidence.shadows.audit.loss,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(base.online, evidence, lambda signals: -signals.loss)
 
 
 def lira_per_record(evidence: Evidence) -> Floats:
     """LiRA, online, a variance for each record."""
-    return _lira(evidence, lira.LiRA(variance="per-record"))
+    score = partial(lira.online, settings=lira.LiRA(variance="per-record"))
+    return _against_shadows(score, evidence, lambda signals: signals.released_margin)
 
 
 def lira_student_t(evidence: Evidence) -> Floats:
     """LiRA, online, Student's t with a prior on the variance of each record."""
-    return _lira(evidence, lira.LiRA(variance="student-t"))
-
-
-def _lira(evidence: Evidence, settings: lira.LiRA) -> Floats:
-    return lira.online(
-        target_signal=evidence.target.audit.released_margin,
-        shadow_signal=evidence.shadows.audit.released_margin,
-        shadow_membership=evidence.shadow_membership,
-        settings=settings,
-    )
+    score = partial(lira.online, settings=lira.LiRA(variance="student-t"))
+    return _against_shadows(score, evidence, lambda signals: signals.released_margin)
 
 
 def li_instance_probability(evidence: Evidence) -> Floats:
     """A logistic regression across shadows for every record."""
-    return instance_probability.score(
-        target_signal=evidence.target.audit.confidence,
-        shadow_signal=evidence.shadows.audit.confidence,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(instance_probability.score, evidence, lambda signals: signals.confidence)
 
 
 def rapid_attack(evidence: Evidence) -> Floats:
@@ -212,20 +195,12 @@ def rapid_attack(evidence: Evidence) -> Floats:
 
 def lira_released(evidence: Evidence) -> Floats:
     """LiRA, online, pooled variance, on the margin of the released probabilities."""
-    return lira.online(
-        target_signal=evidence.target.audit.released_margin,
-        shadow_signal=evidence.shadows.audit.released_margin,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(lira.online, evidence, lambda signals: signals.released_margin)
 
 
 def lira_logits(evidence: Evidence) -> Floats:
     """LiRA, online, pooled variance, on the margin of the logits."""
-    return lira.online(
-        target_signal=evidence.target.audit.logit_margin,
-        shadow_signal=evidence.shadows.audit.logit_margin,
-        shadow_membership=evidence.shadow_membership,
-    )
+    return _against_shadows(lira.online, evidence, lambda signals: signals.logit_margin)
 
 
 def rmia_released(evidence: Evidence) -> Floats:
