@@ -114,3 +114,13 @@ def test_the_preview_prices_and_lists(place):
     assert isinstance(told.plan, Plan)
     assert "CPU seconds to train 19 models" in told.describe()
     assert "60 records a side, and 1,000 are needed" in told.describe()
+
+
+def test_the_plan_says_what_does_not_run_and_why(place):
+    told = settle(place, "told", budget="quick").describe()
+    assert "merlin, morgan" in told
+    assert "runs from --budget standard" in told
+    assert "warning" not in told
+    alone = settle(place, "alone", budget="quick", attacks=("loss",)).describe()
+    assert "not asked for" in alone
+    assert "every verdict on membership will be cannot say" in alone

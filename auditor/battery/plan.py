@@ -111,7 +111,7 @@ class Plan(BaseModel):
             f"recipe     {self.recipe.describe()}" + ("" if self.recipe_stated else " (default: none in splits.toml)"),
             f"queries    {', '.join(self.queries)}",
             *[f"attack     {self._role(one)}{one}" for one in self.attacks],
-            *[f"not run    {one.id}" for one in CARDS if one.id not in self.attacks],
+            *self._not_run_lines(),
             *[f"defense    {one}" for one in self.defenses],
             f"limits     TPR {self.limits.tpr:.0%} at {self.limits.fpr:.0%} FPR, AUC {self.limits.auc:.2f}",
         ]
@@ -121,6 +121,19 @@ class Plan(BaseModel):
                 f"{10 / self.limits.fpr:,.0f} are needed; results will be by AUC only"
             )
         return "\n".join(rows)
+
+    def _not_run_lines(self) -> list[str]:
+        reasons: dict[str, list[str]] = {}
+        for attack in MEMBERSHIP:
+            if reason := _why_not(attack, self, Access.WEIGHTS):
+                reasons.setdefault(reason, []).append(attack.card.id)
+        left_out = [one.card.id for one in INVERSION if one.card.id not in self.attacks]
+        if left_out:
+            reasons.setdefault("not asked for", []).extend(left_out)
+        lines = [f"not run    {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+        if not any(one.primary_for for one in MEMBERSHIP if one.card.id in self.attacks):
+            lines.append("warning    no primary attack is planned: every verdict on membership will be cannot say")
+        return lines
 
     def _records_line(self) -> str:
         others = f", {self.others:,} other members in every shadow" if self.others else ""
