@@ -128,7 +128,7 @@ def test_a_recipe_needs_its_main_numbers(tmp_path, key):
         ("momentum", "-0.1"),
         ("weight_decay", "-1e-9"),
         ("label_smoothing", "1"),
-        ("optimizer", '"adam"'),
+        ("optimizer", '"rmsprop"'),
         ("schedule", '"step"'),
         ("augmentation", '["mixup"]'),
         ("augmentation", '"flip"'),
