@@ -87,7 +87,6 @@ def _controls(report: AuditReport) -> list[str]:
 
 def _not_run(report: AuditReport) -> list[str]:
     names = [
-        f"{', '.join(card.title for card in cards)} ({clean(reason).rstrip('.')})"
-        for cards, reason in pick.not_run_by_reason(report)
+        f"{wording.named(cards)} ({clean(reason).rstrip('.')})" for cards, reason in pick.not_run_by_reason(report)
     ]
     return [_escape(f"Not run: {'; '.join(names)}.")] if names else []

@@ -5,7 +5,7 @@ The templates print a `Page` and decide nothing. HTML and PDF are made from the 
 
 from __future__ import annotations
 
-from auditor.findings import AuditReport, VerdictState
+from auditor.findings import AuditReport, Verdict, VerdictState
 from auditor.report import appendix, evidence, membership, pick, wording
 from auditor.report.terms import DATA_STATEMENT, GLOSSARY, METHODS
 from auditor.report.text import clean, count, date, short
@@ -29,8 +29,7 @@ def build_page(report: AuditReport) -> Page:
         scope=wording.scope(report),
         best_of_all=wording.best_of_all(report),
         not_run=tuple(
-            (", ".join(clean(card.title) for card in cards), clean(reason).rstrip("."))
-            for cards, reason in pick.not_run_by_reason(report)
+            (wording.named(cards), clean(reason).rstrip(".")) for cards, reason in pick.not_run_by_reason(report)
         ),
         primary_endpoints=membership.primary_endpoints(report),
         membership=membership.pictures(report),
@@ -86,7 +85,7 @@ def _tile(report: AuditReport, access: Access) -> Tile:
             icon=wording.state_icon(verdict.state),
             kind=_kind(verdict.state),
             note=wording.verdict_note(verdict),
-            sentence=clean(verdict.sentence),
+            sentence=_said_once(report, verdict),
         )
         for verdict in pick.verdicts_at(report, access)
     )
@@ -100,6 +99,17 @@ def _tile(report: AuditReport, access: Access) -> Tile:
         kind=_kind(state),
         lines=lines,
     )
+
+
+def _said_once(report: AuditReport, verdict: Verdict) -> str:
+    """The verdict's sentence, unless the tile of the next greater access says the very same."""
+    above = {Access.SCORES: Access.WEIGHTS, Access.LABELS: Access.SCORES}.get(verdict.access)
+    same = [
+        other
+        for other in report.verdicts
+        if other.access is above and other.family is verdict.family and other.sentence == verdict.sentence
+    ]
+    return f"The same as with {above} released." if same else clean(verdict.sentence)
 
 
 def _kind(state: VerdictState) -> str:

@@ -6,6 +6,7 @@ report; here are the sentences around them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.findings import (
@@ -53,7 +54,9 @@ __all__ = [
     "doubts",
     "mark",
     "measured",
+    "named",
     "needs",
+    "record_exposure",
     "release_name",
     "scope",
     "secondary",
@@ -64,6 +67,9 @@ __all__ = [
     "state_name",
     "verdict_note",
 ]
+
+
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -272,13 +278,21 @@ def _take_defense(best: pick.Judged, release: Access, report: AuditReport) -> Ac
     title = f"{what}, {way}"
     if _left_over(best, report):
         title = f"No measured defense closes the leak; the least leaky: {title[0].lower()}{title[1:]}"
-    price = "".join(f"; {_measured(cost)}" for cost in pick.accuracies(best.defense))
+    price = _price(pick.accuracies(best.defense))
     return Action(
         title,
         f"An attacker who knows of it reaches {_reached(best.left, effect.metric, effect.fpr)} instead of "
         f"{phrase(effect.undefended, metric_unit(effect.metric))}{price}; {counts(effect.undefended.n)}, "
         f"{seeds(best.defense)}. {_left_over(best, report)}".strip(),
     )
+
+
+def _price(costs: Sequence[Measurement]) -> str:
+    """What a defense costs in accuracy: before and after in one phrase where both were measured."""
+    if len(costs) == 2:
+        before, after = costs
+        return f"; accuracy {phrase(after.estimate, 'share')} instead of {phrase(before.estimate, 'share')}"
+    return "".join(f"; {_measured(cost)}" for cost in costs)
 
 
 def _left_over(best: pick.Judged, report: AuditReport) -> str:
@@ -338,6 +352,13 @@ def scope(report: AuditReport) -> str:
         f"This is evidence against the {count(ran)} attacks listed here, run on {date(report.created)} under the "
         "threat models stated with each. It says nothing about other attacks, other files or data not audited."
     )
+
+
+def named(cards: Sequence[AttackCard]) -> str:
+    """Attacks by title while they are few; the appendix names every one."""
+    if len(cards) > _NAMED:
+        return f"{count(len(cards))} attacks named in the appendix"
+    return ", ".join(clean(card.title) for card in cards)
 
 
 def best_of_all(report: AuditReport) -> str:
