@@ -220,7 +220,7 @@ def _defense_ids(wanted: Sequence[str] | None) -> tuple[str, ...]:
 
 def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:
     """What the report says of the plan."""
-    roles = {one.card.id: one.primary_for is not None for one in MEMBERSHIP if one.card.id in plan.attacks}
+    roles = {one.card.id: one.primary for one in MEMBERSHIP if one.card.id in plan.attacks}
     return PlanFacts(
         digest=digest(plan.model_dump(mode="json")),
         budget=plan.budget,

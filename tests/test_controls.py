@@ -52,7 +52,7 @@ def test_owner_label_null_takes_the_split_away(leak, shift, significant, shifted
     loss = attack("loss")  # a global threshold mistakes easy records for members
     simulated = world(leak=leak, shift=shift)
     excess = owner_label_excess(
-        replace(loss, primary_for=Access.SCORES),
+        replace(loss, primary=True),
         simulated.evidence,
         simulated.nulls,
         simulated.halves,

@@ -7,6 +7,7 @@ import pytest
 
 from auditor.battery import MEMBERSHIP
 from auditor.findings import Completed, Failed, Metric, Role, Skipped, Void
+from auditor.laboratory import Answers
 from auditor.membership.exposure import NullModels, exposed_records
 from auditor.membership.measure import (
     choose_secondary,
@@ -15,6 +16,7 @@ from auditor.membership.measure import (
     endpoint_p_values,
     run_attack,
 )
+from auditor.signals import Signals
 from auditor.stats.auc import auc
 from auditor.verdict import Doubt, Limits
 from tests.worlds import attack, world
@@ -24,7 +26,7 @@ LIMITS = Limits()
 
 def battery(simulated):
     scored = [
-        run_attack(one, Role.PRIMARY if one.primary_for else Role.SECONDARY, simulated.evidence, simulated.jury, LIMITS)
+        run_attack(one, Role.PRIMARY if one.primary else Role.SECONDARY, simulated.evidence, simulated.jury, LIMITS)
         for one in MEMBERSHIP
     ]
     return correct_primaries(scored, simulated.jury, LIMITS)
@@ -190,3 +192,22 @@ def test_exposed_records_are_found_under_opaque_ids():
 def test_without_a_leak_hardly_any_record_is_named():
     named = sum(len(exposed(world(shadows=16, seed=seed, n=500)).records) > 0 for seed in range(10))
     assert named <= 3  # Benjamini-Hochberg at 5 %: any discovery at all in 5 % of audits
+
+
+def test_the_report_counts_the_queries_that_an_attack_asks():
+    asked = {one.card.id: one.queries for one in MEMBERSHIP}
+    assert (asked["gap"], asked["merlin"], asked["translations"], asked["lira-scores"]) == (1, 101, 5, None)
+    simulated = world(n=50)
+    twice = Answers(
+        Signals(
+            **{name: np.repeat(array, 2, axis=1) for name, array in simulated.evidence.target.audit.arrays().items()}
+        ),
+        simulated.evidence.target.calibration,
+    )
+    counted = {
+        attack_id: run_attack(
+            attack(attack_id), Role.SECONDARY, simulated.evidence.attacking(twice), simulated.jury, LIMITS
+        ).outcome.queries_per_record
+        for attack_id in ("gap", "loss")
+    }
+    assert counted == {"gap": 1, "loss": 2}

@@ -100,7 +100,7 @@ def test_a_plan_edited_by_hand_is_refused_before_training(place, field, value, t
 def test_each_budget_runs_what_the_smaller_ones_run(place):
     attacks = [set(settle(place, f"at {budget.name}", budget=budget.name).attacks) for budget in BUDGETS]
     assert attacks[0] <= attacks[1] <= attacks[2] == {one.card.id for one in ATTACKS}
-    assert {one.card.id for one in MEMBERSHIP if one.primary_for} <= attacks[0]
+    assert {one.card.id for one in MEMBERSHIP if one.primary} <= attacks[0]
 
 
 def test_the_preview_prices_and_lists(place):

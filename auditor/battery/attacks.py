@@ -28,8 +28,9 @@ MEMBERSHIP = (
             formula="1 where the predicted class is the true class, else 0",
         ),
         adapters.gap,
-        primary_for=Access.LABELS,
+        primary=True,
         low_fpr_endpoint=False,
+        queries=1,
     ),
     Attack(
         AttackCard(
@@ -99,7 +100,7 @@ MEMBERSHIP = (
             settings={"variance": "pooled"},
         ),
         adapters.lira_released,
-        primary_for=Access.SCORES,
+        primary=True,
         least_shadows=6,
     ),
     Attack(
@@ -116,7 +117,7 @@ MEMBERSHIP = (
             settings={"variance": "pooled"},
         ),
         adapters.lira_logits,
-        primary_for=Access.WEIGHTS,
+        primary=True,
         least_shadows=6,
     ),
     Attack(
@@ -172,6 +173,7 @@ MEMBERSHIP = (
             changed="ridge regression on fixed image features in place of a network",
         ),
         adapters.quantile_regression,
+        queries=1,
     ),
     Attack(
         AttackCard(
@@ -353,6 +355,7 @@ MEMBERSHIP = (
         least_shadows=2,
         budget="standard",
         probe="vectors",
+        queries=1,
     ),
     Attack(
         AttackCard(
@@ -370,6 +373,7 @@ MEMBERSHIP = (
         least_shadows=2,
         budget="standard",
         probe="vectors",
+        queries=1,
     ),
     Attack(
         AttackCard(
@@ -385,6 +389,7 @@ MEMBERSHIP = (
         adapters.ml_leaks_three,
         budget="standard",
         probe="vectors",
+        queries=1,
     ),
     Attack(
         AttackCard(
@@ -402,6 +407,7 @@ MEMBERSHIP = (
         least_shadows=2,
         budget="standard",
         probe="vectors",
+        queries=1,
     ),
     Attack(
         AttackCard(
@@ -419,6 +425,7 @@ MEMBERSHIP = (
         least_shadows=2,
         budget="standard",
         probe="vectors",
+        queries=1,
     ),
     Attack(
         AttackCard(
@@ -434,6 +441,7 @@ MEMBERSHIP = (
         adapters.merlin_attack,
         budget="standard",
         probe="merlin",
+        queries=101,
     ),
     Attack(
         AttackCard(
@@ -451,6 +459,7 @@ MEMBERSHIP = (
         least_shadows=2,
         budget="standard",
         probe="merlin",
+        queries=101,
     ),
     Attack(
         AttackCard(
@@ -469,6 +478,7 @@ MEMBERSHIP = (
         least_shadows=2,
         budget="standard",
         probe="translations",
+        queries=5,
     ),
     Attack(
         AttackCard(
@@ -486,6 +496,7 @@ MEMBERSHIP = (
         low_fpr_endpoint=False,
         budget="standard",
         probe="label noise",
+        queries=100,
     ),
     Attack(
         AttackCard(
@@ -503,6 +514,7 @@ MEMBERSHIP = (
         least_shadows=2,
         budget="standard",
         probe="gradients",
+        queries=1,
     ),
 )
 

@@ -131,7 +131,7 @@ class Plan(BaseModel):
         if left_out:
             reasons.setdefault("not asked for", []).extend(left_out)
         lines = [f"not run    {', '.join(names)}: {reason}" for reason, names in reasons.items()]
-        if not any(one.primary_for for one in MEMBERSHIP if one.card.id in self.attacks):
+        if not any(one.primary for one in MEMBERSHIP if one.card.id in self.attacks):
             lines.append("warning    no primary attack is planned: every verdict on membership will be cannot say")
         return lines
 
@@ -141,7 +141,7 @@ class Plan(BaseModel):
 
     def role(self, attack: Attack) -> Role:
         """Whether an attack is declared primary."""
-        return Role.PRIMARY if attack.primary_for is not None else Role.SECONDARY
+        return Role.PRIMARY if attack.primary else Role.SECONDARY
 
     def _role(self, attack_id: str) -> str:
         return next((f"{self.role(one)} " for one in MEMBERSHIP if one.card.id == attack_id), "")

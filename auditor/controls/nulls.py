@@ -88,7 +88,7 @@ def owner_label_excess(
         extra_variance=1.5 * between_models,
         groups=jury.groups,
     )
-    access = attack.primary_for or attack.card.access
+    access = attack.card.access
     return NullExcess(
         access=access,
         null=Measurement(name=f"AUC on models that never saw the record ({access})", estimate=null, against="0.5"),

@@ -40,7 +40,7 @@ class Panel:
     def _of_access(
         self, access: Access, scored: Sequence[Scored], evidence: Evidence, jury: Jury, limits: Limits
     ) -> AccessFacts:
-        own = next((one for one in scored if one.role is Role.PRIMARY and one.attack.primary_for is access), None)
+        own = next((one for one in scored if one.role is Role.PRIMARY and one.attack.card.access is access), None)
         excess = next((one for one in self.excesses if one.access is access), None)
         shadow_based = own is not None and own.scores is not None and own.attack.least_shadows > 0
         matched = None

@@ -66,7 +66,7 @@ def planted_control(
     recovered: set[Access] = set()
     curve = None
     for attack in attacks:
-        access = attack.primary_for or attack.card.access
+        access = attack.card.access
         for share in (0.0, at_limit / 2, at_limit, 2 * at_limit):
             rng = generator(seed, f"planted control, {attack.card.id}, {share:.6f}")
             point, example = _dose(attack, evidence, jury, limits, share, tests, rng)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from auditor.findings import AttackCard
 from auditor.laboratory import Answers, Arrays
-from auditor.threat import Access
 
 __all__ = ["Attack", "Context", "Evidence", "Probed", "Unavailable"]
 
@@ -112,17 +111,19 @@ class Attack:
     Attributes:
         card: What the report says of the attack.
         score: The adapter to the attack file: evidence -> scores [record].
-        primary_for: For which access it is declared primary, if any.
+        primary: Whether it is the declared primary attack of its access.
         low_fpr_endpoint: Whether its scores are fine enough for a TPR at a low FPR.
         least_shadows: How many shadows it needs.
         budget: The smallest budget that runs it.
         probe: The id of the probe it reads, if any.
+        queries: How often it asks about a record; None: as often as the plan asks everybody.
     """
 
     card: AttackCard
     score: Callable[[Evidence], Floats]
-    primary_for: Access | None = None
+    primary: bool = False
     low_fpr_endpoint: bool = True
     least_shadows: int = 0
     budget: str = "quick"
     probe: str | None = None
+    queries: int | None = None

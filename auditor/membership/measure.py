@@ -124,7 +124,9 @@ def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limit
     try:
         scores = attack.score(evidence)
         seen, where = _reported(jury, role)
-        return Scored(attack, role, scores, measure(attack, scores[seen], jury.only(seen), limits, where))
+        queries = attack.queries or evidence.target.audit.correct.shape[1]
+        outcome = measure(attack, scores[seen], jury.only(seen), limits, where=where, queries=queries)
+        return Scored(attack, role, scores, outcome)
     except Unavailable as missing:
         return Scored(attack, role, None, Skipped(reason=str(missing)))
     except Exception as error:  # noqa: BLE001 - whatever a method raises, the rest of the report must still come
@@ -143,7 +145,7 @@ def crash_report(error: Exception) -> str:
     return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
 
 
-def measure(attack: Attack, scores: Floats, jury: Jury, limits: Limits, where: str) -> Completed:
+def measure(attack: Attack, scores: Floats, jury: Jury, limits: Limits, *, where: str, queries: int) -> Completed:
     """AUC, TPR at a low FPR where n allows it, and the ROC curve of one attack's scores [record]."""
     roc = thin_roc(roc_curve(scores, jury.membership))
     band = roc_band(roc, int(jury.membership.sum()), limits.confidence)
@@ -156,7 +158,7 @@ def measure(attack: Attack, scores: Floats, jury: Jury, limits: Limits, where: s
             high=tuple(band.high.tolist()),
         ),
         evaluated_on=where,
-        queries_per_record=1,
+        queries_per_record=queries,
     )
 
 
