@@ -18,8 +18,8 @@ from auditor.findings import AuditReport, Environment
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion import inversion_facts
 from auditor.laboratory import Answers, Blueprint, Laboratory
-from auditor.membership.evidence import Evidence
-from auditor.membership.exposure import NullModels, exposed_records
+from auditor.membership.evidence import Evidence, NullModels
+from auditor.membership.exposure import exposed_records
 from auditor.membership.gather import PROBED_SHADOWS, records_context, run_probes
 from auditor.membership.measure import Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
 from auditor.planning import AuditOptions, Preview, plan_facts, preview, settle_plan
@@ -79,7 +79,7 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
         with clock.phase("train shadows"):
             shadows = Answers.stack(laboratory.train(design.shadows, task="shadows"))
         with clock.phase("train null and control models"):
-            nulls = Answers.stack(laboratory.train(design.nulls, task="null models"))
+            nulls = NullModels(Answers.stack(laboratory.train(design.nulls, task="null models")), design.halves)
             laboratory.train([design.control], task="control model")
 
         jury = Jury.of(audit_set.records, audit_set.membership, plan.seed)
@@ -92,11 +92,10 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             choice = choose_secondary(scored, jury, plan.limits)
             strongest = strongest_primary(scored)
         with clock.phase("controls and checks"):
-            panel = run_controls(scored, evidence, nulls, design.halves, jury, context.features, plan.limits, plan.seed)
+            panel = run_controls(scored, evidence, nulls, jury, context.features, plan.limits, plan.seed)
             checks = run_checks(Subject(splits, audit_set, jury, evidence, plan.recipe_stated))
             doubts = doubts_of(panel.results, checks)
-            witnesses = NullModels(nulls, design.halves)
-            exposed = exposed_records(strongest, evidence, witnesses, jury, doubts, audit_set.records.digests, key)
+            exposed = exposed_records(strongest, evidence, nulls, jury, doubts, audit_set.records.digests, key)
         with clock.phase("defenses"):
             before = Undefended(target, evidence, scored, design.shadows, jury, plan.limits, plan.seed)
             defenses = compare_all(plan.defenses, laboratory, before)

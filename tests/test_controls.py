@@ -10,6 +10,7 @@ from auditor.controls.blind import blind_control, matched_test
 from auditor.controls.nulls import instrument_null, owner_label_excess, owner_label_result
 from auditor.controls.planted import planted_control
 from auditor.findings import Role, Void
+from auditor.membership.evidence import NullModels
 from auditor.membership.measure import correct_primaries, run_attack
 from auditor.threat import Access
 from auditor.verdict import Limits
@@ -54,8 +55,7 @@ def test_owner_label_null_takes_the_split_away(leak, shift, significant, shifted
     excess = owner_label_excess(
         replace(loss, primary=True),
         simulated.evidence,
-        simulated.nulls,
-        simulated.halves,
+        NullModels(simulated.nulls, simulated.halves),
         simulated.jury,
         LIMITS,
         0,
@@ -70,7 +70,7 @@ def test_owner_label_null_is_zero_on_average_without_leak_and_shift():
     for seed in range(12):
         simulated = world(n=300, seed=seed)
         excess = owner_label_excess(
-            LIRA, simulated.evidence, simulated.nulls, simulated.halves, simulated.jury, LIMITS, seed
+            LIRA, simulated.evidence, NullModels(simulated.nulls, simulated.halves), simulated.jury, LIMITS, seed
         )
         values.append(excess.excess.estimate.value)
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(len(values))

@@ -8,7 +8,8 @@ import pytest
 from auditor.battery import MEMBERSHIP
 from auditor.findings import Completed, Failed, Metric, Role, Skipped, Void
 from auditor.laboratory import Answers
-from auditor.membership.exposure import NullModels, exposed_records
+from auditor.membership.evidence import NullModels
+from auditor.membership.exposure import exposed_records
 from auditor.membership.measure import (
     choose_secondary,
     class_exposure,

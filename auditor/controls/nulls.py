@@ -13,7 +13,7 @@ from scipy.stats import binom
 from auditor.compute import generator
 from auditor.findings import ControlResult, Measurement, Role, Void
 from auditor.laboratory import Answers
-from auditor.membership.evidence import Attack, Evidence
+from auditor.membership.evidence import Attack, Evidence, NullModels
 from auditor.membership.measure import Jury, Scored, endpoint_p_values, plain_curve
 from auditor.shadows import inclusion_pairs
 from auditor.signals import Signals
@@ -55,7 +55,7 @@ class NullExcess:
 
 
 def owner_label_excess(
-    attack: Attack, evidence: Evidence, nulls: Answers, halves: Flags, jury: Jury, limits: Limits, seed: int
+    attack: Attack, evidence: Evidence, nulls: NullModels, jury: Jury, limits: Limits, seed: int
 ) -> NullExcess:
     """What a primary attack makes of the split in front of two models that never saw the records it is judged on.
 
@@ -66,16 +66,15 @@ def owner_label_excess(
     Args:
         attack: The primary attack of its access.
         evidence: The attacker in front of the target.
-        nulls: Answers of the two null models, [model, record, query].
-        halves: bool [model, record], what each null model trained on.
+        nulls: The two null models.
         jury: Membership and groups of the audit records.
         limits: Levels.
         seed: The audit's seed.
     """
     member = jury.membership
     coin = generator(seed, "owner-label null").random(len(member)) < 0.5
-    judge = np.where(member, halves[0], coin)
-    each = [attack.score(evidence.attacking(nulls.model(index))) for index in range(2)]
+    judge = np.where(member, nulls.halves[0], coin)
+    each = [attack.score(evidence.attacking(nulls.answers.model(index))) for index in range(2)]
     scores = np.where(judge, each[1], each[0])
     parts = [auc(each[i][judge == i], member[judge == i]).value for i in range(2)]
     between_models = (parts[0] - parts[1]) ** 2 / 2

@@ -12,15 +12,12 @@ from auditor.controls.blind import Blind, blind_control, matched_test
 from auditor.controls.nulls import NullExcess, instrument_null, owner_label_excess, owner_label_result
 from auditor.controls.planted import Planted, planted_control
 from auditor.findings import Completed, ControlResult, Endpoint, Role, SecondaryChoice
-from auditor.laboratory import Answers
-from auditor.membership.evidence import Evidence
+from auditor.membership.evidence import Evidence, NullModels
 from auditor.membership.measure import Jury, Scored, primary_p_values
 from auditor.threat import Access
 from auditor.verdict import AccessFacts, Limits
 
 __all__ = ["Panel", "run_controls", "secondary_note"]
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,7 @@ def _tested(own: Scored | None) -> tuple[Endpoint, ...]:
 def run_controls(
     scored: Sequence[Scored],
     evidence: Evidence,
-    nulls: Answers,
-    halves: Flags,
+    nulls: NullModels,
     jury: Jury,
     features: npt.NDArray[np.float64],
     limits: Limits,
@@ -80,8 +76,7 @@ def run_controls(
     Args:
         scored: The battery's attacks with their scores.
         evidence: The attacker in front of the target.
-        nulls: Answers of the two null models [model, record, query].
-        halves: bool [model, record], what each null model trained on.
+        nulls: The two null models.
         jury: Who is evaluated.
         features: What the blind control sees of the audit records [record, feature].
         limits: Levels and limits.
@@ -91,7 +86,7 @@ def run_controls(
     shadow_based = [one.attack for one in primaries if one.attack.least_shadows]
     tests = max(len(primary_p_values(scored)), 1)
     blind = blind_control(features, jury, seed, limits)
-    excesses = tuple(owner_label_excess(one.attack, evidence, nulls, halves, jury, limits, seed) for one in primaries)
+    excesses = tuple(owner_label_excess(one.attack, evidence, nulls, jury, limits, seed) for one in primaries)
     instrument = instrument_null(scored, jury, limits, seed)
     planted = planted_control(shadow_based, evidence, jury, limits, tests=tests, seed=seed)
     owner = owner_label_result(excesses, jury)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from auditor.findings import AttackCard
 from auditor.laboratory import Answers, Arrays
 
-__all__ = ["Attack", "Context", "Evidence", "Probed", "Unavailable"]
+__all__ = ["Attack", "Context", "Evidence", "NullModels", "Probed", "Unavailable"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -102,6 +102,14 @@ class Evidence:
             shadow_membership=np.delete(self.shadow_membership, pair, axis=0),
             context=self.context,
         )
+
+
+@dataclass(frozen=True)
+class NullModels:
+    """Answers of the two null models [model, record, query], and bool [model, record] what each trained on."""
+
+    answers: Answers
+    halves: Flags
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,14 @@ p-value is the rank of its score among theirs; never a Gaussian tail. Benjamini-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 from auditor.findings import RecordExposure, Void
-from auditor.laboratory import Answers
-from auditor.membership.evidence import Attack, Evidence
+from auditor.membership.evidence import Attack, Evidence, NullModels
 from auditor.membership.measure import Jury, Scored
 from auditor.splits import record_id
 from auditor.stats.estimate import Estimate
@@ -23,7 +22,7 @@ from auditor.stats.intervals import proportion
 from auditor.stats.multiplicity import benjamini_hochberg, conformal_p_values
 from auditor.verdict import Doubt
 
-__all__ = ["NullModels", "exposed_records"]
+__all__ = ["exposed_records"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -32,14 +31,6 @@ _FALSE_DISCOVERIES = 0.05
 _LEAST_WITHOUT = 8
 _STABLE_WITHOUT = 32
 _UNIFORM_LEVEL = 0.01
-
-
-@dataclass(frozen=True)
-class NullModels:
-    """Answers of the two null models [model, record, query], and bool [model, record] what each trained on."""
-
-    answers: Answers
-    halves: Flags
 
 
 def exposed_records(
