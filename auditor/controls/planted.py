@@ -22,7 +22,7 @@ from auditor.laboratory import Answers
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, endpoint_p_values, plain_curve
 from auditor.signals import Signals
-from auditor.stats.intervals import proportion
+from auditor.stats.intervals import mean, proportion
 from auditor.stats.low_fpr import Standing, standing, tpr_at_fpr
 from auditor.threat import Access
 from auditor.verdict import Limits
@@ -104,20 +104,20 @@ def _sentence(found: Sequence[Measurement], size: str) -> str:
 def _dose(
     attack: Attack, evidence: Evidence, jury: Jury, limits: Limits, share: float, tests: int, rng: np.random.Generator
 ) -> tuple[DosePoint, RocCurve]:
-    detections = recognised = 0
-    sides = int(jury.membership.sum())
+    detections, rates = 0, []
     for _ in range(_PLANTINGS):
         pseudo = replace(jury, membership=rng.permutation(jury.membership), groups=None)
         planted = pseudo.membership & (rng.random(len(pseudo.membership)) < share)
         scores = attack.score(_plant(evidence, planted))
         p_values = endpoint_p_values(attack, scores, pseudo, limits)
         detections += min(p_values) <= limits.family_wise_error / tests
-        recognised += round(tpr_at_fpr(scores, pseudo.membership, limits.fpr).value * sides)
+        rates.append(tpr_at_fpr(scores, pseudo.membership, limits.fpr).value)
     point = DosePoint(
         attack_id=attack.card.id,
         access=attack.card.access,
         dose=share,
-        tpr=proportion(recognised, _PLANTINGS * sides, unit="pseudo-members of all plantings"),
+        # plantings are the unit: they share their records, so pooling those would claim too much
+        tpr=mean(rates, unit="plantings"),
         detected=proportion(detections, _PLANTINGS, unit="plantings"),
     )
     return point, plain_curve(scores, pseudo.membership)
