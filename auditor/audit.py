@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -14,7 +11,8 @@ from auditor.checks import Subject, run_checks
 from auditor.comparison import Undefended, compare_all, through_of
 from auditor.compute import SILENT, Clock, Progress, RunFolder, Workers, default_workers, resolve_device
 from auditor.controls.panel import run_controls, secondary_note
-from auditor.findings import AuditReport, Environment
+from auditor.dossier import Dossier, Found
+from auditor.findings import AuditReport
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion import inversion_facts
 from auditor.laboratory import Answers, Blueprint, Laboratory
@@ -22,8 +20,7 @@ from auditor.membership.evidence import Evidence, NullModels
 from auditor.membership.exposure import exposed_records
 from auditor.membership.gather import PROBED_SHADOWS, records_context, run_probes
 from auditor.membership.measure import Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
-from auditor.planning import AuditOptions, Preview, plan_facts, preview, settle_plan
-from auditor.policy import severity_of
+from auditor.planning import AuditOptions, Preview, preview, settle_plan
 from auditor.splits import load_key
 from auditor.verdict import decide_inversion, decide_membership, doubts_of
 
@@ -69,6 +66,7 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
         key = load_key(options.key or folder.root.parent / "privaudit.key")
         audit_set = design.audit_set
         data = data_facts(splits, audit_set, key)
+        dossier = Dossier(options, plan, target, data, clock, folder)
         blueprint = Blueprint(target.architecture, target.facts, str(device))
         through = through_of(target)
         laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, through)
@@ -108,39 +106,17 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             *decide_membership(panel.facts(scored, evidence, jury, plan.limits), doubts, plan.limits, note),
             *decide_inversion(inversion_facts(inversion, data.classes)),
         )
-        membership = tuple(one.result for one in scored)
-        report = AuditReport(
-            created=plan.created,
-            model=target.facts,
-            data=data,
-            plan=plan_facts(plan, options),
-            environment=_environment(device),
-            membership=membership,
-            secondary_choice=choice,
-            exposure=class_exposure(strongest, jury, data.classes, plan.limits),
-            record_exposure=exposed,
-            histograms=signal_histogram(answers, jury),
-            inversion=inversion,
-            controls=panel.results,
-            checks=checks,
-            defenses=defenses,
-            verdicts=verdicts,
-            severity=severity_of(verdicts, membership, options.release),
-            timings=tuple(clock.timings),
+        return dossier.report(
+            Found(
+                scored=tuple(scored),
+                histograms=signal_histogram(answers, jury),
+                verdicts=verdicts,
+                secondary_choice=choice,
+                exposure=class_exposure(strongest, jury, data.classes, plan.limits),
+                record_exposure=exposed,
+                inversion=inversion,
+                controls=panel.results,
+                checks=checks,
+                defenses=defenses,
+            )
         )
-        folder.write_text("report.json", report.model_dump_json(indent=2) + "\n")
-        return report
-
-
-def _environment(device: torch.device) -> Environment:
-    return Environment(
-        privaudit=version("privaudit"),
-        python=sys.version.split()[0],
-        torch=version("torch"),
-        timm=version("timm"),
-        numpy=version("numpy"),
-        platform=platform.system(),
-        machine=platform.machine(),
-        device=device.type,
-        threads_per_worker=1,
-    )

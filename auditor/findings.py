@@ -37,12 +37,15 @@ __all__ = [
     "Failed",
     "Family",
     "Fidelity",
+    "GroupExposure",
     "Histogram",
+    "InstantAnswer",
     "InversionResult",
     "Measurement",
     "Metric",
     "ModelFacts",
     "Outcome",
+    "OutputLeak",
     "Paper",
     "PlanFacts",
     "Preprocessing",
@@ -52,6 +55,7 @@ __all__ = [
     "SecondaryChoice",
     "Severity",
     "Skipped",
+    "TailEstimate",
     "Timing",
     "Verdict",
     "VerdictState",
@@ -207,6 +211,7 @@ class PlanFacts(Part):
     seed: int
     release: Access
     shadows: int
+    shadow_source: Literal["trained", "given", "proxy"] = "trained"
     null_models: int
     control_models: int
     epochs: int
@@ -241,6 +246,22 @@ class Timing(Part):
     phase: str
     wall_seconds: float
     cpu_seconds: float
+
+
+# --- numbers -------------------------------------------------------------------------------------------------------
+
+
+class Measurement(Part):
+    """A number with the name under which it is printed, and the control it is measured against where there is one.
+
+    `unit` says how it is printed: "share" of 1 as percent, "points" for a difference of shares, anything else ("ms",
+    "s", "") as it is.
+    """
+
+    name: str
+    estimate: Estimate
+    against: str = ""
+    unit: str = ""
 
 
 # --- attacks -------------------------------------------------------------------------------------------------------
@@ -367,6 +388,47 @@ class RecordExposure(Part):
     records: tuple[str, ...] = ()
 
 
+class GroupExposure(Part):
+    """How many audited members of one group (a person, a patient) are exposed records; `id` is opaque."""
+
+    id: str
+    flagged: Estimate
+
+
+class OutputLeak(Part):
+    """What one granularity of the output gives away, to the same attacker each time.
+
+    `seen` says what he is shown, with the floor that stands for what he is not. Nothing here is corrected or gated.
+    """
+
+    granularity: str
+    access: Access
+    seen: str
+    attack: str
+    outcome: Outcome
+
+
+class TailEstimate(Part):
+    """The reference-free estimate: share of non-members with a loss that all but `missed` of the members stay under.
+
+    Without a leak it is `missed`.
+    """
+
+    missed: float
+    estimate: Estimate
+
+
+class InstantAnswer(Part):
+    """What the target alone shows, before any shadow is trained: an estimate of what shadows will find, no verdict.
+
+    `found` is what shadows then did find, beside which the estimate is judged; empty before.
+    """
+
+    tail: tuple[TailEstimate, ...]
+    sentence: str
+    found: tuple[Measurement, ...] = ()
+
+
 class Histogram(Part):
     """A signal's distribution over members and non-members; counts per bin, shared edges."""
 
@@ -377,19 +439,6 @@ class Histogram(Part):
 
 
 # --- inversion -----------------------------------------------------------------------------------------------------
-
-
-class Measurement(Part):
-    """A number with the name under which it is printed, and the control it is measured against where there is one.
-
-    `unit` says how it is printed: "share" of 1 as percent, "points" for a difference of shares, anything else ("ms",
-    "s", "") as it is.
-    """
-
-    name: str
-    estimate: Estimate
-    against: str = ""
-    unit: str = ""
 
 
 class InversionResult(Part):
@@ -503,9 +552,13 @@ class Verdict(Part):
 
 
 class AuditReport(Part):
-    """Everything that an audit found. Every other format is made from this alone."""
+    """Everything that an audit found. Every other format is made from this alone.
+
+    At the stage "target alone" no shadow has been trained: what needs one is skipped and every verdict is open.
+    """
 
     schema_version: str = SCHEMA_VERSION
+    stage: Literal["target alone", "complete"] = "complete"
     created: datetime
     model: ModelFacts
     data: DataFacts
@@ -515,6 +568,9 @@ class AuditReport(Part):
     secondary_choice: SecondaryChoice | None
     exposure: tuple[ClassExposure, ...]
     record_exposure: RecordExposure = RecordExposure(status="skipped", reason="not measured")
+    group_exposure: tuple[GroupExposure, ...] = ()
+    output_matrix: tuple[OutputLeak, ...] = ()
+    instant: InstantAnswer | None = None
     histograms: tuple[Histogram, ...]
     inversion: tuple[InversionResult, ...]
     controls: tuple[ControlResult, ...]
@@ -523,6 +579,7 @@ class AuditReport(Part):
     verdicts: tuple[Verdict, ...]
     severity: Severity
     timings: tuple[Timing, ...]
+    attack_timings: tuple[Timing, ...] = ()
 
     def verdict(self, access: Access, family: Family) -> Verdict:
         """The verdict for one access and family.

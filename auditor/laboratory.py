@@ -26,7 +26,7 @@ from auditor.splits import Recipe, Records
 from auditor.target import Architecture, Target
 from auditor.training import train
 
-__all__ = ["Answers", "Arrays", "Blueprint", "Laboratory", "Probe", "Through"]
+__all__ = ["Answers", "Arrays", "Asked", "Blueprint", "Laboratory", "Probe", "Through"]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -99,16 +99,37 @@ Arrays = Mapping[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a probe is given.
+
+    Attributes:
+        target: The model asked.
+        records: The audit records asked about, all or a sample.
+        own: The attacker's own records of the same classes: the calibrating half of the population.
+        blueprint: Builds fresh networks like the target.
+        seed: For probes that draw or train.
+    """
+
+    target: Target
+    records: Records
+    own: Records
+    blueprint: Blueprint
+    seed: int
+
+
+@dataclass(frozen=True)
 class Probe:
     """A further pass over the audit set that only some attacks need, and only on some models.
 
     Attributes:
         id: Names it in files and in the evidence.
-        run: A module-level function (target, inputs, labels, seed) -> float64 arrays by name, [record, ...].
+        run: A module-level function: what is asked -> float64 arrays by name, [record, ...].
+        sample: How many members, and as many non-members, are asked about; None: all.
     """
 
     id: str
-    run: Callable[[Target, Inputs, npt.NDArray[np.int64], int], Arrays]
+    run: Callable[[Asked], Arrays]
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +193,8 @@ class Laboratory:
 
     def probe(self, probe: Probe, sets: Sequence[TrainingSet], *, task: str) -> list[Arrays]:
         """What a probe sees of models that `train` has finished, in order; defended where this laboratory is."""
-        jobs = [_ProbeJob(self._job(one), probe, self._probe_path(probe, self._job(one).signals)) for one in sets]
+        rows = self.rows(probe)
+        jobs = [_ProbeJob(self._job(one), probe, rows, self._probe_path(probe, self._job(one).signals)) for one in sets]
         missing = [job for job in jobs if self.folder.read_arrays(job.answer) is None]
         self.workers.run(_probe_model, missing, task=task, progress=self.progress)
         return [_read_floats(self.folder, job.answer) for job in jobs]
@@ -181,8 +203,14 @@ class Laboratory:
         """What a probe sees of the audited model, once."""
         path = self._probe_path(probe, f"target-{target.fingerprint}.safetensors")
         if self.folder.read_arrays(path) is None:
-            self.folder.write_arrays(path, probe.run(target, *_published(self.folder, "audit"), seed))
+            asked = _asked(target, self.folder, self.rows(probe), self.blueprint, seed)
+            self.folder.write_arrays(path, probe.run(asked))
         return _read_floats(self.folder, path)
+
+    def rows(self, probe: Probe) -> npt.NDArray[np.intp]:
+        """The audit records that a probe asks about, in order."""
+        n = self.audit_set.records.n
+        return np.arange(n) if probe.sample is None else self.audit_set.sample(probe.sample)
 
     @staticmethod
     def _probe_path(probe: Probe, name: str) -> str:
@@ -219,14 +247,20 @@ class Laboratory:
 class _ProbeJob:
     model: _Job
     probe: Probe
+    rows: npt.NDArray[np.intp]
     answer: str
 
 
 def _probe_model(job: _ProbeJob) -> None:
     folder = RunFolder(job.model.folder)
-    seed = job.model.training_set.seed
-    found = job.probe.run(_finished_model(job.model, folder), *_published(folder, "audit"), seed)
+    model, seed = _finished_model(job.model, folder), job.model.training_set.seed
+    found = job.probe.run(_asked(model, folder, job.rows, job.model.blueprint, seed))
     folder.write_arrays(job.answer, found)
+
+
+def _asked(target: Target, folder: RunFolder, rows: npt.NDArray[np.intp], blueprint: Blueprint, seed: int) -> Asked:
+    records, own = (Records.of(*_published(folder, name)) for name in ("audit", "calibration"))
+    return Asked(target, records.take(rows), own, blueprint, seed)
 
 
 def _finished_model(job: _Job, folder: RunFolder) -> Target:

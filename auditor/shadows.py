@@ -51,6 +51,12 @@ class AuditSet:
         """m, the number of members (and of non-members) that are evaluated."""
         return int(self.membership.sum())
 
+    def sample(self, per_side: int) -> npt.NDArray[np.intp]:
+        """Positions of that many members and as many non-members, in order: those with the smallest digests."""
+        by_digest = sorted(range(self.records.n), key=lambda index: self.records.digests[index])
+        sides = [[index for index in by_digest if self.membership[index] == side][:per_side] for side in (True, False)]
+        return np.sort(np.array(sides[0] + sides[1], dtype=np.intp))
+
 
 def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
     """Fix who is evaluated: m members and m non-members at random; unused test records join the population.

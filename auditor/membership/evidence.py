@@ -23,11 +23,27 @@ class Unavailable(Exception):  # noqa: N818 - an outcome, not a fault
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe saw: of the target [record, ...], of some shadows [model, record, ...], and who was in those."""
+    """What a probe saw.
+
+    Attributes:
+        target: Of the target [row, ...].
+        shadows: Of some shadows [model, row, ...].
+        shadow_membership: bool [model, row], which of the rows each of those trained on.
+        rows: Position of each row among the audit records.
+        records: How many audit records there are.
+    """
 
     target: Arrays
     shadows: Arrays
     shadow_membership: Flags
+    rows: npt.NDArray[np.intp]
+    records: int
+
+    def over_records(self, scores: Floats) -> Floats:
+        """Scores [row] as scores [record], NaN for records that were not asked about."""
+        spread = np.full(self.records, np.nan)
+        spread[self.rows] = scores
+        return spread
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,14 @@ def run_probes(
 
 
 def _run_probe(probe: Probe, laboratory: Laboratory, target: Target, sets: Sequence[TrainingSet]) -> Probed | Exception:
+    rows = laboratory.rows(probe)
     try:
         return Probed(
             target=laboratory.probe_target(probe, target, seed=0),
             shadows=_stacked(laboratory.probe(probe, sets, task=f"{probe.id} probe")),
-            shadow_membership=np.stack([one.included for one in sets]),
+            shadow_membership=np.stack([one.included for one in sets])[:, rows],
+            rows=rows,
+            records=laboratory.audit_set.records.n,
         )
     except Exception as error:  # noqa: BLE001 - the attacks that read it tell; the rest of the report must still come
         return error

@@ -103,7 +103,7 @@ class Jury:
 
 @dataclass(frozen=True)
 class Scored:
-    """An attack with the scores it gave to all audit records; None where it did not run."""
+    """An attack with the scores it gave to all audit records; None where it did not run, NaN where it did not ask."""
 
     attack: Attack
     role: Role
@@ -123,7 +123,7 @@ def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limit
         return Scored(attack, role, None, Skipped(reason=reason))
     try:
         scores = attack.score(evidence)
-        seen, where = _reported(jury, role)
+        seen, where = _reported(jury, role, scores)
         queries = attack.queries or evidence.target.audit.correct.shape[1]
         outcome = measure(attack, scores[seen], jury.only(seen), limits, where=where, queries=queries)
         return Scored(attack, role, scores, outcome)
@@ -133,10 +133,12 @@ def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limit
         return Scored(attack, role, None, Failed(error=crash_report(error)))
 
 
-def _reported(jury: Jury, role: Role) -> tuple[Flags, str]:
+def _reported(jury: Jury, role: Role, scores: Floats) -> tuple[Flags, str]:
+    asked = ~np.isnan(scores)
+    sampled = "" if asked.all() else f" of a sample of {int(asked.sum()):,} records"
     if role is Role.PRIMARY:
-        return np.ones_like(jury.selection), "all audit records"
-    return ~jury.selection, "the reporting half"
+        return asked, "all audit records" + sampled
+    return asked & ~jury.selection, "the reporting half" + sampled
 
 
 def crash_report(error: Exception) -> str:
@@ -239,8 +241,15 @@ def _upper_bound(endpoint: Endpoint, scores: Floats, jury: Jury, limits: Limits,
 
 
 def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits) -> SecondaryChoice | None:
-    """The best secondary attack by AUC on the selecting half, and what it reaches on the other half."""
-    ran = [(one.attack.card, one.scores) for one in scored if one.role is Role.SECONDARY and one.scores is not None]
+    """The best secondary attack by AUC on the selecting half, and what it reaches on the other half.
+
+    Attacks that asked about a sample only do not compete: their AUC is of other records.
+    """
+    ran = [
+        (one.attack.card, one.scores)
+        for one in scored
+        if one.role is Role.SECONDARY and one.scores is not None and not np.isnan(one.scores).any()
+    ]
     if not ran:
         return None
 

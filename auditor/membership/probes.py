@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from auditor.laboratory import Arrays, Probe
+from auditor.laboratory import Arrays, Asked, Probe
 from auditor.membership.evidence import Unavailable
 from auditor.records import Inputs
 from auditor.signals import class_vectors
@@ -19,50 +18,48 @@ from reference_attacks.membership import signals as formulas
 
 __all__ = ["PROBES"]
 
-Labels = npt.NDArray[np.int64]
-
 _NOISY_COPIES = 100
 
 
-def released_vectors(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+def released_vectors(asked: Asked) -> Arrays:
     """The released probability vectors [record, class]."""
-    del labels, seed
-    return {"vectors": class_vectors(target, inputs)[1].astype(np.float64)}
+    return {"vectors": class_vectors(asked.target, asked.records.inputs)[1].astype(np.float64)}
 
 
-def merlin_ratios(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+def merlin_ratios(asked: Asked) -> Arrays:
     """Merlin's ratio and the loss itself, both [record]."""
-    images, classes = _images(inputs), torch.from_numpy(labels)
-    loss = _released_loss(target)
-    ratio = merlin.probe(loss=loss, inputs=images, labels=classes, generator=torch.Generator().manual_seed(seed))
+    images, classes = _images(asked.records.inputs), torch.tensor(asked.records.labels)
+    loss = _released_loss(asked.target)
+    generator = torch.Generator().manual_seed(asked.seed)
+    ratio = merlin.probe(loss=loss, inputs=images, labels=classes, generator=generator)
     with torch.inference_mode():
         losses = torch.cat([loss(*part) for part in zip(images.split(512), classes.split(512), strict=True)])
     return {"ratio": ratio, "loss": losses.double().cpu().numpy()}
 
 
-def translated(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+def translated(asked: Asked) -> Arrays:
     """Whether the record and its shifts by one pixel are classified rightly, 0 or 1 [record, query]."""
-    del seed
-    correct = label_only.probe(predict=_labels_of(target), inputs=_images(inputs), labels=torch.from_numpy(labels))
+    images, classes = _images(asked.records.inputs), torch.tensor(asked.records.labels)
+    correct = label_only.probe(predict=_labels_of(asked.target), inputs=images, labels=classes)
     return {"correct": correct.astype(np.float64)}
 
 
-def label_noise(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+def label_noise(asked: Asked) -> Arrays:
     """Share of noisy copies that keep the true label [record]."""
     share = noise_robustness.probe(
-        predict=_labels_of(target),
-        inputs=_images(inputs),
-        labels=torch.from_numpy(labels),
+        predict=_labels_of(asked.target),
+        inputs=_images(asked.records.inputs),
+        labels=torch.tensor(asked.records.labels),
         settings=noise_robustness.NoiseRobustness(samples=_NOISY_COPIES),
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(asked.seed),
     )
     return {"share": share}
 
 
-def gradient_norms(target: Target, inputs: Inputs, labels: Labels, seed: int) -> Arrays:
+def gradient_norms(asked: Asked) -> Arrays:
     """Norms of the loss gradient with respect to the weights [record, layer], and the loss [record]."""
-    del seed
-    classes = torch.from_numpy(labels).to(target.device)
+    target, inputs, labels = asked.target, asked.records.inputs, asked.records.labels
+    classes = torch.tensor(labels, device=target.device)
     prepared = target.prepare(np.ascontiguousarray(inputs))
     norms = gradient.probe(module=target.module, inputs=prepared, labels=classes)
     margin = formulas.logit_margin(class_vectors(target, inputs)[0], labels)
