@@ -70,8 +70,8 @@ class Observations:
         Raises:
             ValueError: Naming the first such record.
         """
-        trained_with = self.trained_on.sum(axis=0)
-        trained_without = (~self.trained_on).sum(axis=0)
+        trained_with = self.trained_on.sum(axis=0, dtype=np.int32)
+        trained_without = self.trained_on.shape[0] - trained_with
         for status, counts, needed in (("IN", trained_with, in_models), ("OUT", trained_without, out_models)):
             if (counts < needed).any():
                 record = int(np.argmax(counts < needed))
@@ -84,24 +84,41 @@ def as_signal(name: str, values: SignalArray, axes: tuple[str, ...]) -> FloatArr
     Raises:
         ValueError: If the number of axes is wrong, an axis is empty or a value is not finite.
     """
-    signal = np.asarray(values, dtype=np.float64)
-    if signal.ndim != len(axes) or not signal.size:
-        raise ValueError(f"{name} must be a non-empty array [{', '.join(axes)}], got shape {signal.shape}")
+    signal = _with_axes(name, values, axes)
     if not np.isfinite(signal).all():
         raise ValueError(f"{name} holds values that are not finite")
     return signal
 
 
-def as_probability(name: str, values: SignalArray, axes: tuple[str, ...]) -> FloatArray:
+def _with_axes(name: str, values: SignalArray, axes: tuple[str, ...]) -> FloatArray:
+    signal = np.asarray(values, dtype=np.float64)
+    if signal.ndim != len(axes) or not signal.size:
+        raise ValueError(f"{name} must be a non-empty array [{', '.join(axes)}], got shape {signal.shape}")
+    return signal
+
+
+def as_probability(name: str, values: SignalArray, axes: tuple[str, ...], floor: float = 0.0) -> FloatArray:
     """Take probabilities with the given axes as float64; what float32 put outside 0..1 by rounding is clipped.
+
+    Args:
+        name: What the caller calls them.
+        values: The probabilities.
+        axes: Names of the axes.
+        floor: Smaller probabilities are raised to it.
+
+    Returns:
+        The probabilities in floor..1; the caller's own array if there is nothing to change.
 
     Raises:
         ValueError: As `as_signal`, and if a value lies outside 0..1.
     """
-    signal = as_signal(name, values, axes)
-    if signal.min() < -_ROUNDING or signal.max() > 1.0 + _ROUNDING:
-        raise ValueError(f"{name} must hold probabilities in 0..1, got {signal.min():g}..{signal.max():g}")
-    return np.clip(signal, 0.0, 1.0)
+    signal = _with_axes(name, values, axes)
+    low, high = signal.min(), signal.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"{name} holds values that are not finite")
+    if low < -_ROUNDING or high > 1.0 + _ROUNDING:
+        raise ValueError(f"{name} must hold probabilities in 0..1, got {low:g}..{high:g}")
+    return signal if floor <= low and high <= 1.0 else np.clip(signal, floor, 1.0)
 
 
 def as_classes(name: str, values: LabelArray, n_records: int) -> LabelArray:
@@ -126,5 +143,5 @@ def mean_over_models(shadows: FloatArray, chosen: BoolArray) -> FloatArray:
     Returns:
         The means [record, query].
     """
-    total = np.einsum("mr,mrq->rq", chosen.astype(np.float64), shadows)
-    return np.asarray(total / chosen.sum(axis=0)[:, None], dtype=np.float64)
+    total = np.einsum("mr,mrq->rq", chosen, shadows)
+    return np.asarray(total / chosen.sum(axis=0, dtype=np.int32)[:, None], dtype=np.float64)

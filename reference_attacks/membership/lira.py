@@ -232,13 +232,16 @@ def _centre(shadows: FloatArray, chosen: BoolArray, settings: LiRA) -> FloatArra
     """Mean or median of each record over the models chosen for it [record, query]."""
     if settings.centre == "mean":
         return mean_over_models(shadows, chosen)
-    return np.asarray(np.nanmedian(np.where(chosen[..., None], shadows, np.nan), axis=0), dtype=np.float64)
+    ordered = np.sort(np.where(chosen[..., None], shadows, np.inf), axis=0)
+    n_chosen = chosen.sum(axis=0)[None, :, None]
+    middle = [np.take_along_axis(ordered, place, axis=0)[0] for place in ((n_chosen - 1) // 2, n_chosen // 2)]
+    return np.asarray(0.5 * (middle[0] + middle[1]), dtype=np.float64)
 
 
 def _squares(shadows: FloatArray, chosen: BoolArray) -> FloatArray:
     """Sum of the squared distances of each record from its own mean over the models chosen for it [record, query]."""
     residuals = shadows - mean_over_models(shadows, chosen)
-    return np.asarray(np.einsum("mr,mrq,mrq->rq", chosen.astype(np.float64), residuals, residuals), dtype=np.float64)
+    return np.asarray(np.einsum("mr,mrq,mrq->rq", chosen, residuals, residuals), dtype=np.float64)
 
 
 def _record_sigma(shadows: FloatArray, chosen: BoolArray, settings: LiRA) -> FloatArray:

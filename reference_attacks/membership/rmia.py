@@ -174,7 +174,7 @@ def _observe(target_signal: SignalArray, shadow_signal: SignalArray, shadow_memb
 
 
 def _floored(name: str, signal: SignalArray, axes: tuple[str, ...]) -> FloatArray:
-    return np.asarray(np.maximum(as_probability(name, signal, axes), FLOOR), dtype=np.float64)
+    return as_probability(name, signal, axes, floor=FLOOR)
 
 
 def _offline_reference(without_x: FloatArray, a: float) -> FloatArray:
@@ -195,9 +195,12 @@ def _score(r_x: FloatArray, r_z: FloatArray, settings: RMIA) -> FloatArray:
 
 def _votes(bars: FloatArray, r_z: FloatArray) -> FloatArray:
     """Number of (z, query) below each record's bars [record]."""
-    ordered = np.sort(r_z, axis=0)
-    found = [np.searchsorted(ordered[:, q], bars[:, q], side="left") for q in range(r_z.shape[1])]
-    return np.asarray(np.sum(found, axis=0), dtype=np.float64)
+    beaten = np.zeros(bars.shape[0], dtype=np.float64)
+    for bar, ratio in zip(bars.T, r_z.T, strict=True):
+        # Sorted bars make neighbouring searches touch the same memory.
+        order = np.argsort(bar)
+        beaten[order] += np.searchsorted(np.sort(ratio), bar[order], side="left")
+    return beaten
 
 
 def _half_majorities(bars: FloatArray, r_z: FloatArray) -> FloatArray:

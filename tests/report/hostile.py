@@ -22,7 +22,18 @@ _KEEP = frozenset(
             "access",
             "metric",
         ),
-        *("metric", "role", "release", "acts_on", "weights", "inherited_from", "voids", "counts_for"),
+        *(
+            "metric",
+            "role",
+            "release",
+            "acts_on",
+            "weights",
+            "inherited_from",
+            "voids",
+            "counts_for",
+            "stage",
+            "shadow_source",
+        ),
     }
 )
 
