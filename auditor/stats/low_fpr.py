@@ -43,6 +43,7 @@ __all__ = [
     "tpr_at_fpr_difference",
     "tpr_at_fpr_p_value",
     "tpr_at_fpr_upper_bound",
+    "upper_rank",
 ]
 
 GROUP_RESAMPLES = 2000
@@ -285,15 +286,20 @@ def _lower_end(values: FloatVector, mask: BoolVector, fpr: float, alpha: float) 
     return float(proportion_lower_bound(above, members.size, alpha / 2))
 
 
-def _upper_end(values: FloatVector, mask: BoolVector, fpr: float, alpha: float) -> float:
-    """Bound from above at the smallest rank whose FPR falls short of `fpr` with probability alpha / 2 at most."""
+def upper_rank(n_non_members: int, fpr: float, alpha: float) -> int | None:
+    """The smallest rank whose FPR falls short of `fpr` with probability alpha / 2 at most; None where none does."""
     check_fraction(fpr, name="fpr")
+    ranks = np.arange(1, n_non_members + 1)
+    sure = ranks[stats.beta.cdf(fpr, ranks, n_non_members - ranks + 1) <= alpha / 2]
+    return int(sure[0]) if sure.size else None
+
+
+def _upper_end(values: FloatVector, mask: BoolVector, fpr: float, alpha: float) -> float:
+    """Bound from above at `upper_rank`."""
     members, non_members = values[mask], values[~mask]
-    ranks = np.arange(1, non_members.size + 1)
-    sure = ranks[stats.beta.cdf(fpr, ranks, non_members.size - ranks + 1) <= alpha / 2]
-    if sure.size == 0:
+    rank = upper_rank(non_members.size, fpr, alpha)
+    if rank is None:
         return 1.0
-    rank = int(sure[0])
     threshold = _kth_largest(non_members, rank)
     tied_share = (rank - np.sum(non_members > threshold)) / np.sum(non_members == threshold)
     tied = math.ceil(tied_share * np.sum(members == threshold))

@@ -6,11 +6,13 @@ import numpy as np
 from scipy import optimize, stats
 
 from auditor.stats._validate import FloatVector, check_count, check_fraction
-from auditor.stats.low_fpr import allowed_false_positives, exact_test_p_value
+from auditor.stats.intervals import proportion_upper_bound
+from auditor.stats.low_fpr import allowed_false_positives, exact_test_p_value, upper_rank
 
-__all__ = ["smallest_detectable_tpr"]
+__all__ = ["records_for_auc", "records_for_tpr", "smallest_detectable_tpr"]
 
 NODES = 200
+_MOST_RECORDS = 10_000_000
 
 
 def smallest_detectable_tpr(
@@ -46,6 +48,65 @@ def smallest_detectable_tpr(
 
     shift = float(optimize.root_scalar(shortfall, bracket=(-10.0, 40.0), method="brentq").root)
     return float(_shifted(np.array([fpr]), shift)[0])
+
+
+def records_for_auc(limit: float, *, alpha: float, power: float = 0.8) -> int:
+    """How many records a side bring the upper bound of an AUC of .5 under `limit` with the wanted probability.
+
+    From the null variance (2n + 1) / (12 n^2) of the Mann-Whitney statistic.
+
+    Args:
+        limit: What the bound has to stay under, above .5.
+        alpha: One-sided error of the bound.
+        power: Probability that it does, where nothing leaks.
+
+    Raises:
+        ValueError: A level is out of range, or the limit is not between .5 and 1.
+    """
+    if not 0.5 < limit < 1.0:
+        raise ValueError(f"limit must lie between .5 and 1, got {limit}")
+    quantiles = stats.norm.ppf([1 - check_fraction(alpha, name="alpha"), check_fraction(power, name="power")])
+    room = (limit - 0.5) / float(quantiles.sum())
+    return int(np.ceil((1 + np.sqrt(1 + 12 * room**2)) / (12 * room**2)))
+
+
+def records_for_tpr(limit: float, fpr: float, *, alpha: float, power: float = 0.8) -> int:
+    """How many records a side bring the upper bound of the TPR at `fpr` under `limit`, where nothing leaks.
+
+    Exact: the members above the deciding non-member are negative hypergeometric. Searched on a grid of two per cent.
+
+    Args:
+        limit: What the bound has to stay under, above `fpr`.
+        fpr: False positive rate of the endpoint.
+        alpha: One-sided error of the bound.
+        power: Probability that it does.
+
+    Raises:
+        ValueError: A level is out of range, the limit is not above `fpr`, or ten million records are too few.
+    """
+    check_fraction(alpha, name="alpha")
+    check_fraction(power, name="power")
+    if not check_fraction(fpr, name="fpr") < limit < 1.0:
+        raise ValueError(f"limit must lie between fpr ({fpr}) and 1, got {limit}")
+    n = int(np.ceil(1 / fpr))
+    while _stays_under(limit, n, fpr, alpha) < power:
+        n = int(np.ceil(n * 1.02))
+        if n > _MOST_RECORDS:
+            raise ValueError(
+                f"limit {limit} is so close to fpr {fpr} that more than {_MOST_RECORDS:,} records are needed"
+            )
+    return n
+
+
+def _stays_under(limit: float, n: int, fpr: float, alpha: float) -> float:
+    """Return the probability that n records a side, exchangeable, give an upper bound of at most `limit`."""
+    rank = upper_rank(n, fpr, alpha)
+    if rank is None:
+        return 0.0
+    allowed = int(np.searchsorted(proportion_upper_bound(np.arange(n + 1), n, alpha / 2), limit, side="right")) - 1
+    if allowed < 0:
+        return 0.0
+    return 1.0 - exact_test_p_value(allowed + 1, n, n, rank) if allowed < n else 1.0
 
 
 def _critical_count(n_members: int, n_non_members: int, rank: int, alpha: float) -> int:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from auditor.stats.low_fpr import tpr_at_fpr_p_value
-from auditor.stats.power import smallest_detectable_tpr
+from auditor.stats.auc import auc_upper_bound
+from auditor.stats.low_fpr import tpr_at_fpr_p_value, tpr_at_fpr_upper_bound
+from auditor.stats.power import records_for_auc, records_for_tpr, smallest_detectable_tpr
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,33 @@ def test_bad_levels_are_named():
         smallest_detectable_tpr(1000, 1000, 0.01, alpha=0.0)
     with pytest.raises(ValueError, match="power"):
         smallest_detectable_tpr(1000, 1000, 0.01, alpha=0.05, power=1.0)
+
+
+@pytest.mark.parametrize("limit", [0.6, 0.55, 0.52])
+def test_the_records_for_an_auc_bound_are_what_simulation_needs(limit):
+    n, alpha, rng = records_for_auc(limit, alpha=0.0125), 0.0125, np.random.default_rng(1)
+    membership = np.arange(2 * n) < n
+    under = [auc_upper_bound(rng.normal(size=2 * n), membership, alpha) <= limit for _ in range(300)]
+    assert 0.72 < np.mean(under) < 0.88
+
+
+def test_the_records_for_a_tpr_bound_are_what_simulation_needs():
+    n, alpha, rng = records_for_tpr(0.05, 0.01, alpha=0.0125), 0.0125, np.random.default_rng(2)
+    membership = np.arange(2 * n) < n
+    scores = (rng.normal(size=2 * n) for _ in range(300))
+    under = [tpr_at_fpr_upper_bound(one, membership, 0.01, alpha) <= 0.05 for one in scores]
+    assert 0.72 < np.mean(under) < 0.92
+    assert 300 < n < 1_000
+
+
+def test_a_tighter_limit_needs_more_records():
+    assert records_for_tpr(0.02, 0.01, alpha=0.0125) > records_for_tpr(0.03, 0.01, alpha=0.0125)
+    assert records_for_auc(0.52, alpha=0.0125) > records_for_auc(0.55, alpha=0.0125)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda: records_for_auc(0.5, alpha=0.05), lambda: records_for_tpr(0.01, 0.01, alpha=0.05)]
+)
+def test_a_limit_that_nothing_could_meet_is_refused(call):
+    with pytest.raises(ValueError, match="limit"):
+        call()
