@@ -55,6 +55,15 @@ class Observations:
         """
         target = as_signal("target_signal", target_signal, ("record", "query"))
         shadows = as_signal("shadow_signal", shadow_signal, ("model", "record", "query"))
+        return cls.join(target, shadows, shadow_membership)
+
+    @classmethod
+    def join(cls, target: FloatArray, shadows: FloatArray, shadow_membership: BoolArray) -> Observations:
+        """Accept signals that `as_signal` or `as_probability` has taken, if they fit each other and the membership.
+
+        Raises:
+            ValueError: If the axes disagree or the membership is not boolean.
+        """
         trained_on = np.asarray(shadow_membership)
         if trained_on.dtype != np.bool_:
             raise ValueError(f"shadow_membership must be boolean, got {trained_on.dtype}")
@@ -64,8 +73,11 @@ class Observations:
             raise ValueError(f"shadow_membership {trained_on.shape} does not fit shadow_signal {shadows.shape}")
         return cls(target, shadows, trained_on)
 
-    def require(self, *, in_models: int, out_models: int) -> None:
+    def require(self, *, in_models: int, out_models: int) -> npt.NDArray[np.int32]:
         """Refuse records that too few shadows were trained with, or without.
+
+        Returns:
+            How many shadows were trained with each record [record].
 
         Raises:
             ValueError: Naming the first such record.
@@ -76,6 +88,7 @@ class Observations:
             if (counts < needed).any():
                 record = int(np.argmax(counts < needed))
                 raise ValueError(f"record {record} has {counts[record]} {status} models, this attack needs {needed}")
+        return np.asarray(trained_with, dtype=np.int32)
 
 
 def as_signal(name: str, values: SignalArray, axes: tuple[str, ...]) -> FloatArray:
@@ -87,13 +100,6 @@ def as_signal(name: str, values: SignalArray, axes: tuple[str, ...]) -> FloatArr
     signal = _with_axes(name, values, axes)
     if not np.isfinite(signal).all():
         raise ValueError(f"{name} holds values that are not finite")
-    return signal
-
-
-def _with_axes(name: str, values: SignalArray, axes: tuple[str, ...]) -> FloatArray:
-    signal = np.asarray(values, dtype=np.float64)
-    if signal.ndim != len(axes) or not signal.size:
-        raise ValueError(f"{name} must be a non-empty array [{', '.join(axes)}], got shape {signal.shape}")
     return signal
 
 
@@ -145,3 +151,10 @@ def mean_over_models(shadows: FloatArray, chosen: BoolArray) -> FloatArray:
     """
     total = np.einsum("mr,mrq->rq", chosen, shadows)
     return np.asarray(total / chosen.sum(axis=0, dtype=np.int32)[:, None], dtype=np.float64)
+
+
+def _with_axes(name: str, values: SignalArray, axes: tuple[str, ...]) -> FloatArray:
+    signal = np.asarray(values, dtype=np.float64)
+    if signal.ndim != len(axes) or not signal.size:
+        raise ValueError(f"{name} must be a non-empty array [{', '.join(axes)}], got shape {signal.shape}")
+    return signal

@@ -22,8 +22,8 @@ Algorithm
 What we changed
     Pooled is the default, since per-record sigmas are noise below some 64 shadows. It is the within-record variance:
     squares around the record's own IN and OUT means, summed over all records of a query, divided by the degrees of
-    freedom (number of terms minus number of means); IN and OUT share it. The authors' code (TensorFlow Privacy) takes
-    one standard deviation over everything, which mixes the spread between records into sigma.
+    freedom (number of terms minus number of means); IN and OUT share it. The authors' scripts (TensorFlow Privacy,
+    mi_lira_2021) take one standard deviation over everything, which mixes the spread between records into sigma.
     The centre is the mean, as in the paper; `centre="median"` is what TensorFlow Privacy uses. Per-record sigmas have
     ddof 0 as there, but are raised to `sigma_floor`, 1e-6 and not 1e-30.
     Offline scores are z and not the Gaussian CDF, which orders alike and saturates. TensorFlow Privacy ranks by a
