@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from auditor.battery import MEMBERSHIP, probes_for, run_battery, run_inversion_battery
+from auditor.battery import MEMBERSHIP, probes_for, run_battery, run_inversion_battery, run_output_matrix
 from auditor.checks import Subject, run_checks
 from auditor.comparison import Undefended, compare_all, through_of
 from auditor.compute import SILENT, Clock, Progress, RunFolder, Workers, default_workers, resolve_device
@@ -17,8 +17,9 @@ from auditor.intake import data_facts, open_inputs
 from auditor.inversion import inversion_facts
 from auditor.laboratory import Answers, Blueprint, Laboratory
 from auditor.membership.evidence import Evidence, NullModels
-from auditor.membership.exposure import exposed_records
+from auditor.membership.exposure import exposed_groups, exposed_records
 from auditor.membership.gather import PROBED_SHADOWS, records_context, run_probes
+from auditor.membership.instant import answer_at_once, answer_with_shadows
 from auditor.membership.measure import Jury, choose_secondary, class_exposure, signal_histogram, strongest_primary
 from auditor.planning import AuditOptions, Preview, preview, settle_plan
 from auditor.splits import load_key
@@ -74,15 +75,19 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
         with clock.phase("ask the target"):
             laboratory.publish()
             answers = laboratory.ask(target)
-        with clock.phase("train shadows"):
+        jury = Jury.of(audit_set.records, audit_set.membership, plan.seed)
+        with clock.phase("instant answer"):
+            context = records_context(target, audit_set, plan.seed)
+            first = answer_at_once(plan, answers, context, jury, shows=target.shows)
+            checks = run_checks(Subject(splits, audit_set, jury, first.evidence, plan.recipe_stated, plan.recipe))
+        progress.note(dossier.at_once(first, checks, signal_histogram(answers, jury)))
+        with clock.phase("ask the given shadows" if plan.given else "train shadows"):
             shadows = Answers.stack(laboratory.train(design.shadows, task="shadows"))
         with clock.phase("train null and control models"):
             nulls = NullModels(Answers.stack(laboratory.train(design.nulls, task="null models")), design.halves)
             laboratory.train([design.control], task="control model")
 
-        jury = Jury.of(audit_set.records, audit_set.membership, plan.seed)
         with clock.phase("probes"):
-            context = records_context(target, audit_set, plan.seed)
             probes = run_probes(probes_for(plan), laboratory, target, design.shadows[:PROBED_SHADOWS])
             evidence = Evidence(answers, shadows, design.inclusion, context, probes)
         with clock.phase("membership attacks"):
@@ -91,7 +96,9 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             strongest = strongest_primary(scored)
         with clock.phase("controls and checks"):
             panel = run_controls(scored, evidence, nulls, jury, context.features, plan.limits, plan.seed)
-            checks = run_checks(Subject(splits, audit_set, jury, evidence, plan.recipe_stated))
+            checks = run_checks(
+                Subject(splits, audit_set, jury, evidence, plan.recipe_stated, plan.recipe, plan.given is not None)
+            )
             doubts = doubts_of(panel.results, checks)
             exposed = exposed_records(strongest, evidence, nulls, jury, doubts, audit_set.records.digests, key)
         with clock.phase("defenses"):
@@ -111,9 +118,12 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
                 scored=tuple(scored),
                 histograms=signal_histogram(answers, jury),
                 verdicts=verdicts,
+                instant=answer_with_shadows(first.answer, scored),
                 secondary_choice=choice,
                 exposure=class_exposure(strongest, jury, data.classes, plan.limits),
                 record_exposure=exposed,
+                group_exposure=exposed_groups(exposed, jury, audit_set.records.digests, key),
+                output_matrix=run_output_matrix(plan, target, evidence, jury),
                 inversion=inversion,
                 controls=panel.results,
                 checks=checks,

@@ -12,9 +12,10 @@ from auditor.membership.evidence import Evidence
 from auditor.membership.measure import Jury
 from auditor.shadows import AuditSet
 from auditor.signals import Signals
-from auditor.splits import Splits
+from auditor.splits import Recipe, Splits
 from auditor.stats.groups import LEAST_EFFECTIVE_GROUPS, effective_groups
 from auditor.stats.intervals import prediction_interval
+from auditor.training import source_of
 
 __all__ = ["Subject", "run_checks"]
 
@@ -33,16 +34,20 @@ class Subject:
     jury: Jury
     evidence: Evidence
     recipe_stated: bool
+    recipe: Recipe
+    shadows_given: bool = False
 
 
 def run_checks(subject: Subject) -> tuple[Check, ...]:
-    """Every check in order, of those that apply."""
+    """Every check in order, of those that apply; before there are shadows, those that look at the rest."""
     return tuple(done for check in _CHECKS if (done := check(subject)) is not None)
 
 
-def recipe(subject: Subject) -> Check:
-    """Do our shadows behave like the target? Accuracy with and without the record, 99 % prediction interval (7.7)."""
+def recipe(subject: Subject) -> Check | None:
+    """Do the shadows behave like the target? Accuracy with and without the record, 99 % prediction interval (7.7)."""
     evidence, membership = subject.evidence, subject.jury.membership
+    if not len(evidence.shadow_membership):
+        return None
     shadows = [
         _accuracies(evidence.shadows.audit.model(index), evidence.shadow_membership[index])
         for index in range(len(evidence.shadow_membership))
@@ -56,21 +61,22 @@ def recipe(subject: Subject) -> Check:
         low, high = min(predicted.low, centre - _FLOOR), max(predicted.high, centre + _FLOOR)
         if not low <= target[position] <= high:
             misses.append(f"accuracy on {name} is {target[position]:.1%}, shadows reach {low:.1%} to {high:.1%}")
-    source = (
-        "the recipe in splits.toml" if subject.recipe_stated else "the default recipe (splits.toml has no [training])"
-    )
+    proxies = ", as frozen-feature proxies," if subject.recipe.proxy else ""
+    source = f"trained by {source_of(subject.recipe, stated=subject.recipe_stated)}{proxies}"
+    if subject.shadows_given:
+        source = "that were given"
     if not misses:
         return Check(
             id="recipe",
             title="Recipe",
             level=CheckLevel.PASS,
-            sentence=f"Shadows trained by {source} are as accurate as the target, with the record and without.",
+            sentence=f"Shadows {source} are as accurate as the target, with the record and without.",
         )
     return Check(
         id="recipe",
         title="Recipe",
         level=CheckLevel.FAIL,
-        sentence=f"The target does not behave like models trained by {source}: {'; '.join(misses)}.",
+        sentence=f"The target does not behave like models {source.rstrip(',')}: {'; '.join(misses)}.",
         voids=(Void.NOTHING_FOUND, Void.PER_RECORD, Void.POWER),
     )
 
@@ -78,6 +84,22 @@ def recipe(subject: Subject) -> Check:
 def _accuracies(signals: Signals, inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
     correct = signals.correct[:, 0]
     return float(correct[inside].mean()), float(correct[~inside].mean())
+
+
+def proxy_shadows(subject: Subject) -> Check | None:
+    """Did the shadows learn as much as the target did, or only a head? Less can miss a leak, but not make one."""
+    if not subject.recipe.proxy or subject.shadows_given or not len(subject.evidence.shadow_membership):
+        return None
+    return Check(
+        id="proxy-shadows",
+        title="Proxy shadows",
+        level=CheckLevel.WARN,
+        sentence=(
+            "The target trained all layers, but its shadows trained only a head on frozen features: what the other "
+            "layers remember of a record cannot be calibrated by them, so a leak may be missed."
+        ),
+        voids=(Void.NOTHING_FOUND, Void.PER_RECORD, Void.POWER),
+    )
 
 
 def members_learned(subject: Subject) -> Check:
@@ -163,15 +185,20 @@ def stochastic(subject: Subject) -> Check:
     )
 
 
-def few_shadows(subject: Subject) -> Check:
+def few_shadows(subject: Subject) -> Check | None:
     """Are there shadows enough for an attack per record?"""
     shadows = len(subject.evidence.shadow_membership)
-    few = shadows <= _FEW_SHADOWS
+    if not shadows:
+        return None
+    inside = subject.evidence.shadow_membership.sum(0)
+    least, most = int(inside.min()), int(inside.max())
+    each = f"{least} with and {shadows - most} without each record"
+    few = min(least, shadows - most) <= _FEW_SHADOWS // 2
     return Check(
         id="few-shadows",
         title="Number of shadows",
         level=CheckLevel.WARN if few else CheckLevel.PASS,
-        sentence=f"{shadows} shadows, {shadows // 2} with and {shadows // 2} without each record"
+        sentence=f"{shadows} shadows, {each if least == most else f'at least {each}'}"
         + (": per-record attacks are weak." if few else "."),
     )
 
@@ -214,6 +241,7 @@ def groups(subject: Subject) -> Check | None:
 
 _CHECKS = (
     recipe,
+    proxy_shadows,
     members_learned,
     random_split,
     duplicates,

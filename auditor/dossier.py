@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Literal
 
 import torch
 
@@ -26,8 +28,11 @@ from auditor.findings import (
     OutputLeak,
     RecordExposure,
     SecondaryChoice,
+    Timing,
     Verdict,
 )
+from auditor.laboratory import is_probe
+from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
 from auditor.membership.measure import Scored
 from auditor.planning import AuditOptions, plan_facts
 from auditor.policy import severity_of
@@ -68,10 +73,29 @@ class Dossier:
     clock: Clock
     folder: RunFolder
 
+    def at_once(self, first: AtOnce, checks: tuple[Check, ...], histograms: tuple[Histogram, ...]) -> str:
+        """Keep the report of what the target alone shows, and tell it, with where it is kept, in a few sentences."""
+        found = Found(
+            scored=first.scored,
+            histograms=histograms,
+            verdicts=undecided(),
+            instant=first.answer,
+            secondary_choice=first.choice,
+            record_exposure=RecordExposure(status="skipped", reason="needs shadows, which are not trained yet"),
+            inversion=not_inverted_yet(self.plan),
+            checks=checks,
+        )
+        self._kept("report-at-once.json", found, "target alone")
+        return f"{first.answer.sentence} The preliminary report: {self.folder.path('report-at-once.json')}"
+
     def report(self, found: Found) -> AuditReport:
         """The finished report, kept in the run folder."""
+        return self._kept("report.json", found, "complete")
+
+    def _kept(self, name: str, found: Found, stage: Literal["target alone", "complete"]) -> AuditReport:
         membership = tuple(one.result for one in found.scored)
         report = AuditReport(
+            stage=stage,
             created=self.plan.created,
             model=self.target.facts,
             data=self.data,
@@ -91,10 +115,28 @@ class Dossier:
             defenses=found.defenses,
             verdicts=found.verdicts,
             severity=severity_of(found.verdicts, membership, self.options.release),
-            timings=tuple(self.clock.timings),
+            timings=tuple(one for one in self.clock.timings if not is_probe(one)),
+            attack_timings=(*_scoring(found.scored), *_probing(self.clock.timings)),
         )
-        self.folder.write_text("report.json", report.model_dump_json(indent=2) + "\n")
+        self.folder.write_text(name, report.model_dump_json(indent=2) + "\n")
         return report
+
+
+def _scoring(scored: Sequence[Scored]) -> Iterator[Timing]:
+    """What scoring and measuring took, of the attacks that ran."""
+    for one in scored:
+        if one.scores is not None:
+            wall, cpu = round(one.wall_seconds, 2), round(one.cpu_seconds, 2)
+            yield Timing(phase=one.attack.card.id, wall_seconds=wall, cpu_seconds=cpu)
+
+
+def _probing(timings: Sequence[Timing]) -> Iterator[Timing]:
+    """What each probe took, of the target and of shadows together."""
+    probing = [one for one in timings if is_probe(one)]
+    for phase in dict.fromkeys(one.phase for one in probing):
+        parts = [one for one in probing if one.phase == phase]
+        wall, cpu = sum(one.wall_seconds for one in parts), sum(one.cpu_seconds for one in parts)
+        yield Timing(phase=phase, wall_seconds=round(wall, 2), cpu_seconds=round(cpu, 2))
 
 
 def _environment(device: torch.device) -> Environment:

@@ -22,6 +22,8 @@ __all__ = [
     "AttackCard",
     "AttackResult",
     "AuditReport",
+    "CanaryAudit",
+    "CanaryBound",
     "Check",
     "CheckLevel",
     "ClassExposure",
@@ -49,6 +51,7 @@ __all__ = [
     "Paper",
     "PlanFacts",
     "Preprocessing",
+    "PrivacyClaim",
     "RecordExposure",
     "RocCurve",
     "Role",
@@ -536,6 +539,47 @@ class DefenseResult(Part):
     void_when_weights: str = ""
 
 
+# --- canaries ------------------------------------------------------------------------------------------------------
+
+
+class PrivacyClaim(Part):
+    """What the owner claims of the training: (epsilon, delta) differential privacy for each `unit`."""
+
+    epsilon: float = Field(ge=0)
+    delta: float = Field(ge=0, lt=1)
+    unit: Literal["record", "group"] = "record"
+
+
+class CanaryBound(Part):
+    """A lower bound of epsilon at one access. `ceiling` is what so many guesses could have shown, were all right.
+
+    `assumes` names what the bound takes for granted about the training; empty: nothing.
+    """
+
+    access: Access
+    assumes: str
+    epsilon: float
+    delta: float
+    confidence: float
+    ceiling: float
+    guesses: int
+    correct: int
+    auc: Estimate
+    method: str
+
+
+class CanaryAudit(Part):
+    """What the model kept of records that were added to its training by logged coin flips (DESIGN 7.10)."""
+
+    canaries: int
+    included: int
+    mislabelled: int
+    bounds: tuple[CanaryBound, ...]
+    claim: PrivacyClaim | None
+    contradicted: bool | None
+    sentence: str
+
+
 # --- the answer ----------------------------------------------------------------------------------------------------
 
 
@@ -571,6 +615,7 @@ class AuditReport(Part):
     group_exposure: tuple[GroupExposure, ...] = ()
     output_matrix: tuple[OutputLeak, ...] = ()
     instant: InstantAnswer | None = None
+    canaries: CanaryAudit | None = None
     histograms: tuple[Histogram, ...]
     inversion: tuple[InversionResult, ...]
     controls: tuple[ControlResult, ...]

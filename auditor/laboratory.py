@@ -1,6 +1,7 @@
 """The laboratory: models trained on known parts of the audit set, and what they answered, once each.
 
 Shadows, null models and the control model are trained here, by work items that leave finished files in the run folder.
+Shadows that the owner gives are asked where they lie.
 """
 
 from __future__ import annotations
@@ -18,19 +19,27 @@ from safetensors.torch import load_file, save_file
 from auditor.checkpoint.weights import sha256_of
 from auditor.compute import Progress, RunFolder, Workers, digest, rename_into_place
 from auditor.errors import InputError
-from auditor.findings import ModelFacts
+from auditor.findings import ModelFacts, Timing
+from auditor.given_shadows import load_given
 from auditor.records import Inputs
 from auditor.shadows import AuditSet, TrainingSet
-from auditor.signals import Signals, observe, repeat_difference
+from auditor.signals import CoarseMargins, Signals, observe, observe_outputs, repeat_difference, same_noise
 from auditor.splits import Recipe, Records
 from auditor.target import Architecture, Target
 from auditor.training import train
 
-__all__ = ["Answers", "Arrays", "Asked", "Blueprint", "Laboratory", "Probe", "Through"]
+__all__ = ["Answers", "Arrays", "Asked", "Blueprint", "Laboratory", "Probe", "Through", "is_probe"]
 
 Flags = npt.NDArray[np.bool_]
 
+_PROBE = "probe "
 _REPEATED = "repeat_difference"
+_PARTS: Mapping[str, type[Signals | CoarseMargins]] = {
+    "audit": Signals,
+    "calibration": Signals,
+    "coarse": CoarseMargins,
+}
+_KEPT = frozenset(f"{part}.{name}" for part, kind in _PARTS.items() for name in kind.names())
 
 
 @dataclass(frozen=True)
@@ -60,26 +69,33 @@ class Answers:
         audit: On the audit set.
         calibration: On the calibrating half of the population.
         repeat_difference: How far one model's answers to two equal queries lay apart; None where nobody asked twice.
+        coarse: What coarser outputs show of the audit set; None in simulations.
     """
 
     audit: Signals
     calibration: Signals
     repeat_difference: float | None = None
+    coarse: CoarseMargins | None = None
 
     @classmethod
     def stack(cls, models: Sequence[Answers]) -> Answers:
         """Several models' answers along a new first axis."""
+        coarse = [model.coarse for model in models if model.coarse is not None]
         return cls(
-            Signals.stack([model.audit for model in models]), Signals.stack([model.calibration for model in models])
+            Signals.stack([model.audit for model in models]),
+            Signals.stack([model.calibration for model in models]),
+            coarse=CoarseMargins.stack(coarse) if coarse and len(coarse) == len(models) else None,
         )
 
     def model(self, index: int) -> Answers:
         """One model out of a stack."""
-        return Answers(self.audit.model(index), self.calibration.model(index))
+        coarse = None if self.coarse is None else self.coarse.model(index)
+        return Answers(self.audit.model(index), self.calibration.model(index), coarse=coarse)
 
     def without_models(self, models: Sequence[int]) -> Answers:
         """The stack less some models."""
-        return Answers(self.audit.without_models(models), self.calibration.without_models(models))
+        coarse = None if self.coarse is None else self.coarse.without_models(models)
+        return Answers(self.audit.without_models(models), self.calibration.without_models(models), coarse=coarse)
 
 
 @dataclass(frozen=True)
@@ -125,11 +141,23 @@ class Probe:
         id: Names it in files and in the evidence.
         run: A module-level function: what is asked -> float64 arrays by name, [record, ...].
         sample: How many members, and as many non-members, are asked about; None: all.
+        on_shadows: Whether attacks read what it sees of shadows; else only the target is asked.
     """
 
     id: str
     run: Callable[[Asked], Arrays]
     sample: int | None = None
+    on_shadows: bool = True
+
+    @property
+    def phase(self) -> str:
+        """Under which name the clock keeps what it takes."""
+        return f"{_PROBE}{self.id}"
+
+
+def is_probe(timing: Timing) -> bool:
+    """Whether a timing is of one probe and not of a phase of the audit."""
+    return timing.phase.startswith(_PROBE)
 
 
 @dataclass(frozen=True)
@@ -169,7 +197,7 @@ class Laboratory:
             self.folder.share(f"data/{name}-labels.npy", records.labels)
 
     def train(self, sets: Sequence[TrainingSet], *, task: str) -> list[Answers]:
-        """Train what is missing or damaged, and read what every model of `sets` answers, in order."""
+        """Train what is missing or damaged and not given, and read what every model of `sets` answers, in order."""
         jobs = [self._job(training_set) for training_set in sets]
         missing = [job for job in jobs if not _is_done(job, self.folder)]
         self.workers.run(_train_and_observe, missing, task=task, progress=self.progress)
@@ -177,7 +205,7 @@ class Laboratory:
 
     def load(self, training_set: TrainingSet) -> Target:
         """A model that `train` has finished, without a defense."""
-        return _load_model(self.blueprint, self.folder.path(self._job(training_set).weights))
+        return _bare_model(self._job(training_set), self.folder)
 
     def ask(self, target: Target) -> Answers:
         """What a model of the caller's answers, once: kept under the model's fingerprint.
@@ -185,7 +213,7 @@ class Laboratory:
         Some records are asked twice, to see whether the model repeats itself.
         """
         path = f"signals/target-{target.fingerprint}.safetensors"
-        if self.folder.read_arrays(path) is None:
+        if not _is_answered(self.folder, path):
             answers = _ask(target, self.folder, self.queries)
             difference = repeat_difference(target, _published(self.folder, "audit")[0])
             _write_answers(self.folder, path, replace(answers, repeat_difference=difference))
@@ -196,15 +224,18 @@ class Laboratory:
         rows = self.rows(probe)
         jobs = [_ProbeJob(self._job(one), probe, rows, self._probe_path(probe, self._job(one).signals)) for one in sets]
         missing = [job for job in jobs if self.folder.read_arrays(job.answer) is None]
-        self.workers.run(_probe_model, missing, task=task, progress=self.progress)
+        if missing:
+            with self.workers.clock.phase(probe.phase):
+                self.workers.run(_probe_model, missing, task=task, progress=self.progress)
         return [_read_floats(self.folder, job.answer) for job in jobs]
 
     def probe_target(self, probe: Probe, target: Target, seed: int) -> Arrays:
         """What a probe sees of the audited model, once."""
         path = self._probe_path(probe, f"target-{target.fingerprint}.safetensors")
         if self.folder.read_arrays(path) is None:
-            asked = _asked(target, self.folder, self.rows(probe), self.blueprint, seed)
-            self.folder.write_arrays(path, probe.run(asked))
+            with self.workers.clock.phase(probe.phase):
+                asked = _asked(target, self.folder, self.rows(probe), self.blueprint, seed)
+                self.folder.write_arrays(path, _seen(probe, asked))
         return _read_floats(self.folder, path)
 
     def rows(self, probe: Probe) -> npt.NDArray[np.intp]:
@@ -231,16 +262,24 @@ class Laboratory:
 
     def _digest(self, training_set: TrainingSet) -> str:
         return digest(
-            np.packbits(training_set.included),
-            training_set.seed,
-            training_set.others,
-            self.recipe.model_dump(mode="json", exclude={"init"}),
-            "" if self.recipe.init is None else sha256_of(self.recipe.init),
+            *self._making(training_set),
             self.queries,
             self.blueprint.architecture.fingerprint,
             self.blueprint.facts.preprocessing.model_dump(mode="json"),
             torch.device(self.blueprint.device).type,
         )
+
+    def _making(self, training_set: TrainingSet) -> list[object]:
+        """What decides the weights of a model."""
+        if training_set.given is not None:
+            return [training_set.given.sha256, training_set.seed]
+        return [
+            np.packbits(training_set.included),
+            training_set.seed,
+            training_set.others,
+            self.recipe.model_dump(mode="json", exclude={"init"}),
+            "" if self.recipe.init is None else sha256_of(self.recipe.init),
+        ]
 
 
 @dataclass(frozen=True)
@@ -254,8 +293,13 @@ class _ProbeJob:
 def _probe_model(job: _ProbeJob) -> None:
     folder = RunFolder(job.model.folder)
     model, seed = _finished_model(job.model, folder), job.model.training_set.seed
-    found = job.probe.run(_asked(model, folder, job.rows, job.model.blueprint, seed))
+    found = _seen(job.probe, _asked(model, folder, job.rows, job.model.blueprint, seed))
     folder.write_arrays(job.answer, found)
+
+
+def _seen(probe: Probe, asked: Asked) -> Arrays:
+    with same_noise(asked.target):
+        return probe.run(asked)
 
 
 def _asked(target: Target, folder: RunFolder, rows: npt.NDArray[np.intp], blueprint: Blueprint, seed: int) -> Asked:
@@ -265,7 +309,7 @@ def _asked(target: Target, folder: RunFolder, rows: npt.NDArray[np.intp], bluepr
 
 def _finished_model(job: _Job, folder: RunFolder) -> Target:
     """A trained model, behind the laboratory's defense if it has one."""
-    model = _load_model(job.blueprint, folder.path(job.weights))
+    model = _bare_model(job, folder)
     if job.through is None:
         return model
     return job.through.apply(model, Records.of(*_published(folder, "reference")), job.training_set.seed)
@@ -279,7 +323,14 @@ def _read_floats(folder: RunFolder, name: str) -> Arrays:
 
 
 def _is_done(job: _Job, folder: RunFolder) -> bool:
-    return folder.read_arrays(job.signals) is not None and _is_whole(folder.path(job.weights))
+    given = job.training_set.given is not None
+    return _is_answered(folder, job.signals) and (given or _is_whole(folder.path(job.weights)))
+
+
+def _is_answered(folder: RunFolder, name: str) -> bool:
+    """Whether a file holds all that is kept of a model's answers; that of an earlier version may hold less."""
+    arrays = folder.read_arrays(name)
+    return arrays is not None and arrays.keys() >= _KEPT
 
 
 def _is_whole(weights: Path) -> bool:
@@ -291,9 +342,10 @@ def _is_whole(weights: Path) -> bool:
         return False
 
 
-def _load_model(blueprint: Blueprint, weights: Path) -> Target:
-    """Rebuild one of our own models from its weights."""
-    return blueprint.template().with_weights(load_file(weights))
+def _bare_model(job: _Job, folder: RunFolder) -> Target:
+    """Rebuild a model from its weights: one of our own, or one that was given."""
+    template, given = job.blueprint.template(), job.training_set.given
+    return template.with_weights(load_file(folder.path(job.weights))) if given is None else load_given(template, given)
 
 
 def _read_answers(folder: RunFolder, name: str) -> Answers:
@@ -305,9 +357,10 @@ def _read_answers(folder: RunFolder, name: str) -> Answers:
     arrays = _read_floats(folder, name)
     difference = arrays.get(_REPEATED)
     return Answers(
-        audit=_unprefix(arrays, "audit"),
-        calibration=_unprefix(arrays, "calibration"),
+        audit=Signals(**_part(arrays, "audit")),
+        calibration=Signals(**_part(arrays, "calibration")),
         repeat_difference=None if difference is None else float(difference[0]),
+        coarse=CoarseMargins(**_part(arrays, "coarse")),
     )
 
 
@@ -315,6 +368,8 @@ def _write_answers(folder: RunFolder, name: str, answers: Answers) -> None:
     """Keep what one model answered, as one finished file."""
     arrays = {f"audit.{key}": array for key, array in answers.audit.arrays().items()}
     arrays |= {f"calibration.{key}": array for key, array in answers.calibration.arrays().items()}
+    if answers.coarse is not None:
+        arrays |= {f"coarse.{key}": array for key, array in answers.coarse.arrays().items()}
     if answers.repeat_difference is not None:
         arrays[_REPEATED] = np.array([answers.repeat_difference])
     folder.write_arrays(name, arrays)
@@ -322,8 +377,8 @@ def _write_answers(folder: RunFolder, name: str, answers: Answers) -> None:
 
 def _ask(target: Target, folder: RunFolder, queries: tuple[str, ...]) -> Answers:
     """What a model says about the published audit set and calibrating records."""
-    audit, calibration = (observe(target, *_published(folder, name), queries) for name in ("audit", "calibration"))
-    return Answers(audit, calibration)
+    audit, coarse = observe_outputs(target, *_published(folder, "audit"), queries)
+    return Answers(audit, observe(target, *_published(folder, "calibration"), queries), coarse=coarse)
 
 
 def _published(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int64]]:
@@ -332,15 +387,14 @@ def _published(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int
     return inputs, np.load(folder.path(f"data/{name}-labels.npy"), allow_pickle=False)
 
 
-def _unprefix(arrays: Arrays, part: str) -> Signals:
-    inside = f"{part}."
-    return Signals(**{key.removeprefix(inside): array for key, array in arrays.items() if key.startswith(inside)})
+def _part(arrays: Arrays, part: str) -> Arrays:
+    return {name: arrays[f"{part}.{name}"] for name in _PARTS[part].names()}
 
 
 def _train_and_observe(job: _Job) -> None:
     folder = RunFolder(job.folder)
     weights = folder.path(job.weights)
-    if not _is_whole(weights):
+    if job.training_set.given is None and not _is_whole(weights):
         inputs, labels = _training_records(folder, job.training_set)
         trained = train(job.blueprint.template(), inputs, labels, job.recipe, seed=job.training_set.seed)
         state = {key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}

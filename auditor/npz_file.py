@@ -10,7 +10,7 @@ import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from auditor.errors import InputError
 from auditor.records import MAX_ROLE_BYTES, Inputs, printable
 
-__all__ = ["NpzArrays", "read_npz"]
+__all__ = ["NpzArrays", "read_flags", "read_npz"]
 
 _MAX_CHANNELS = 4
 _EXACT_INTEGERS = 2  # bytes: wider integers do not all fit into float32
@@ -92,6 +92,28 @@ def read_npz(path: Path) -> NpzArrays:
         labels = _as_int64(_read(archive, "labels"), "labels", path)
         groups = _as_int64(_read(archive, "group"), "group", path) if "group" in headers else None
     return NpzArrays(_images(inputs) if kind == "images" else _features(inputs, path), labels, groups)
+
+
+def read_flags(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Read arrays of true and false whose shapes are known, those that are there. Arrays of other names are left alone.
+
+    Raises:
+        InputError: no archive, damaged, or an array of another type or shape.
+    """
+    with _opened(path) as archive:
+        found = {}
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if info.filename != f"{name}.npy" or name not in shapes:
+                continue
+            header = _header(archive, info, path)
+            if header.dtype != np.bool_ or header.shape != shapes[name]:
+                raise InputError(
+                    f"{printable(path)}: `{name}` is {_told(header)}; bool of shape {list(shapes[name])} is needed.",
+                    "Save it so, with one column for every record of the split.",
+                )
+            found[name] = _read(archive, name).astype(np.bool_)
+    return found
 
 
 @contextmanager

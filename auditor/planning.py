@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from time import process_time
+from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from auditor.battery import CARDS, MEMBERSHIP, Plan, attacks_at, budget_named, chosen_ids, queries_for
-from auditor.compute import PLAN_NAME, RunFolder, digest, generator
+from auditor.battery import CARDS, MEMBERSHIP, GivenFacts, Plan, attacks_at, budget_named, chosen_ids, queries_for
+from auditor.compute import PLAN_NAME, RunFolder, default_workers, digest, generator
+from auditor.cost import Cost, spoken
 from auditor.defenses import DEFENSES
 from auditor.errors import InputError
-from auditor.findings import PlanFacts
+from auditor.findings import PlanFacts, Role
+from auditor.given_shadows import GivenShadows, read_given_shadows
 from auditor.intake import data_digest
+from auditor.records import printable
 from auditor.shadows import AuditSet, TrainingSet, draw_audit_set, inclusion_pairs, null_halves
-from auditor.splits import Splits
+from auditor.splits import Recipe, Splits
 from auditor.target import Target
 from auditor.threat import Access
-from auditor.training import DEFAULT_RECIPE, train
+from auditor.training import default_recipe
+from auditor.trials import cost_of
 from auditor.verdict import Limits
 
 __all__ = ["AuditOptions", "Design", "Preview", "design_of", "plan_facts", "preview", "settle_plan"]
 
-_TRIAL_BATCHES = 8
 _DEFAULT_BUDGET = "standard"
 
 
@@ -50,6 +53,8 @@ class AuditOptions:
     defenses: tuple[str, ...] | None = None
     trust_checkpoint: bool = False
     key: Path | None = None
+    shadows: Path | None = None
+    max_time: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,22 @@ class Design:
         inclusion: bool [model, record], which audit records each shadow trains on.
         halves: bool [model, record], which each null model trains on.
         seed: The audit's seed.
+        given: The shadows, where the owner has trained them.
     """
 
     audit_set: AuditSet
     inclusion: npt.NDArray[np.bool_]
     halves: npt.NDArray[np.bool_]
     seed: int
+    given: GivenShadows | None = None
 
     @property
     def shadows(self) -> tuple[TrainingSet, ...]:
-        """The shadows to train."""
-        return tuple(self._set("shadow", index, row) for index, row in enumerate(self.inclusion))
+        """The shadows, to train or given."""
+        sets = tuple(self._set("shadow", index, row) for index, row in enumerate(self.inclusion))
+        if self.given is None:
+            return sets
+        return tuple(replace(one, given=model) for one, model in zip(sets, self.given.models, strict=True))
 
     @property
     def nulls(self) -> tuple[TrainingSet, ...]:
@@ -96,54 +106,74 @@ class Design:
 
 @dataclass(frozen=True)
 class Preview:
-    """A plan with what it would cost here: CPU seconds of training, from a short timed trial."""
+    """A plan with what it would cost here, by short timed trials."""
 
     plan: Plan
-    training_seconds: float
+    cost: Cost
 
     def describe(self) -> str:
         """What would run, and what it would cost, in plain lines."""
-        models = self.plan.shadows + 3
-        cost = f"about {self.training_seconds:,.0f} CPU seconds to train {models} models here, then the attacks"
-        return f"{self.plan.describe()}\ncost       {cost}"
+        probes = {one.card.id: f", after probe {one.probe}" for one in MEMBERSHIP if one.probe}
+        named = {name: spoken(seconds) for name, seconds in self.cost.by_name().items()}
+        priced = {*self.plan.attacks, *self.plan.defenses}
+        lines = [
+            self.plan.describe({name: f"{named[name]}{probes.get(name, '')}" for name in named if name in priced}),
+            *[f"cost       {name:35} {seconds}" for name, seconds in named.items() if name not in priced],
+            f"cost       {'all':35} {spoken(self.cost.cpu_seconds)} of CPU time, {self._wall()}",
+        ]
+        return "\n".join(lines)
+
+    @property
+    def training_seconds(self) -> float:
+        """CPU seconds to train all models and ask each of them."""
+        return sum(seconds for phase, seconds in self.cost.by_phase().items() if phase.startswith("train "))
+
+    def _wall(self) -> str:
+        workers = self.cost.workers
+        return f"about {spoken(self.cost.wall_seconds)} with {workers} worker{'' if workers == 1 else 's'}"
 
 
-def preview(plan: Plan, design: Design, target: Target) -> Preview:
-    """Time one epoch on a few batches, and scale it to every model of the plan."""
-    records = design.audit_set.records
-    trial = records.take(np.arange(min(records.n, _TRIAL_BATCHES * plan.recipe.batch_size)))
-    recipe = plan.recipe.model_copy(update={"epochs": 1, "init": None})
-    started = process_time()
-    train(target, trial.inputs, trial.labels, recipe, seed=0)
-    seen = sum(int(one.included.sum()) + one.others * plan.others for one in (*design.shadows, *design.nulls))
-    seen += plan.evaluated
-    return Preview(plan, (process_time() - started) / trial.n * seen * plan.recipe.epochs)
+def preview(plan: Plan, design: Design, target: Target, workers: int | None = None) -> Preview:
+    """Time short trials of what a plan names; nothing is kept.
+
+    Args:
+        plan: What would run.
+        design: Who is evaluated.
+        target: The audited model.
+        workers: How many processes would share the work; as many as a scan takes by default.
+    """
+    return Preview(plan, cost_of(plan, design.audit_set, target, workers or default_workers(target.device)))
 
 
-def design_of(splits: Splits, *, cap: int, shadows: int, seed: int) -> Design:
-    """Draw the audit set, the shadows and the null models of a seed."""
-    audit_set = draw_audit_set(splits, cap=cap, seed=seed)
-    inclusion = inclusion_pairs(audit_set.records.n, shadows, generator(seed, "shadows"))
-    return Design(audit_set, inclusion, null_halves(audit_set, generator(seed, "null models")), seed)
+def design_of(splits: Splits, *, cap: int, shadows: int, seed: int, given: GivenShadows | None = None) -> Design:
+    """Draw the audit set, the shadows and the null models of a seed; what given shadows trained on is not drawn."""
+    audit_set = draw_audit_set(splits, cap=cap, seed=seed, coverage=None if given is None else given.coverage(splits))
+    if given is None:
+        inclusion = inclusion_pairs(audit_set.records.n, shadows, generator(seed, "shadows"))
+    else:
+        inclusion = given.inclusion(audit_set)
+    return Design(audit_set, inclusion, null_halves(audit_set, generator(seed, "null models")), seed, given)
 
 
 def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: RunFolder | None) -> tuple[Plan, Design]:
     """The plan to follow and its design; a plan that exists already is replayed, or refused if it is another's.
 
     Raises:
-        InputError: the plan is unreadable, or belongs to another model, data or options.
+        InputError: the plan is unreadable, or belongs to another model, data, shadows or options.
     """
+    given = None if options.shadows is None else read_given_shadows(options.shadows, target, splits)
     stored = folder.path(PLAN_NAME) if folder else None
     source = options.plan or stored
     if source is None or (options.plan is None and not source.exists()):
-        return _save(folder, *_fresh(options, target, splits))
+        return _save(folder, *_fresh(options, target, splits, given))
     plan = _read(source)
-    _refuse_other_options(plan, options, splits, source)
+    _refuse_other_options(plan, options, target, splits, source)
     if (plan.model, plan.data) != (target.fingerprint, data_digest(splits)):
         raise InputError(
             f"{source} was made for another model or other data.", "Choose a fresh --run-dir, or no --plan."
         )
-    design = design_of(splits, cap=plan.cap, shadows=plan.shadows, seed=plan.seed)
+    _refuse_other_shadows(plan, given, source)
+    design = design_of(splits, cap=plan.cap, shadows=plan.shadows, seed=plan.seed, given=given)
     if design.digest() != plan.design:
         raise InputError(
             f"{source} cannot be replayed: this version draws another design from its seed.", "Plan afresh."
@@ -153,11 +183,12 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
     return _save(folder, plan, design)
 
 
-def _fresh(options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan, Design]:
+def _fresh(options: AuditOptions, target: Target, splits: Splits, given: GivenShadows | None) -> tuple[Plan, Design]:
     budget = budget_named(options.budget or _DEFAULT_BUDGET)
     seed = options.seed or 0
-    design = design_of(splits, cap=budget.cap, shadows=budget.shadows, seed=seed)
-    recipe = splits.settings.training or DEFAULT_RECIPE
+    shadows = budget.shadows if given is None else len(given.models)
+    design = design_of(splits, cap=budget.cap, shadows=shadows, seed=seed, given=given)
+    recipe = _recipe_of(target, splits)
     plan = Plan(
         created=datetime.now(UTC).replace(microsecond=0),
         privaudit=version("privaudit"),
@@ -167,10 +198,11 @@ def _fresh(options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan,
         budget=budget.name,
         seed=seed,
         cap=budget.cap,
-        shadows=budget.shadows,
+        shadows=shadows,
+        given=None if given is None else GivenFacts(name=given.name, digest=given.digest),
         recipe=recipe,
         recipe_stated=splits.settings.training is not None,
-        queries=queries_for(recipe),
+        queries=queries_for(recipe, budget.name, splits.members.inputs.shape[1:]),
         attacks=attacks_at(budget.name, options.attacks),
         defenses=_defense_ids(options.defenses),
         limits=Limits(),
@@ -178,8 +210,28 @@ def _fresh(options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan,
         others=design.audit_set.others.n,
         calibration=design.audit_set.calibration.n,
         reference=design.audit_set.reference.n,
+        max_time=options.max_time,
     )
-    return plan, design
+    return (plan, design) if options.max_time is None else _fitted(plan, design, options, target, splits)
+
+
+def _fitted(plan: Plan, design: Design, options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan, Design]:
+    """The plan with as many shadows as `--max-time` leaves room for, by trials whose own time counts too."""
+    if plan.given is not None or options.max_time is None:
+        raise InputError(
+            "--max-time decides how many shadows are trained, and --shadows gives them.", "Leave one of the two away."
+        )
+    begun = perf_counter()
+    cost = cost_of(plan, design.audit_set, target, options.workers or default_workers(target.device))
+    shadows = cost.shadows_within(options.max_time - (perf_counter() - begun), plan.shadows)
+    if shadows == plan.shadows:
+        return plan, design
+    design = design_of(splits, cap=plan.cap, shadows=shadows, seed=plan.seed)
+    return plan.model_copy(update={"shadows": shadows, "design": design.digest()}), design
+
+
+def _recipe_of(target: Target, splits: Splits) -> Recipe:
+    return splits.settings.training or default_recipe(target.module)
 
 
 def _save(folder: RunFolder | None, plan: Plan, design: Design) -> tuple[Plan, Design]:
@@ -199,13 +251,14 @@ def _read(path: Path) -> Plan:
         ) from error
 
 
-def _refuse_other_options(plan: Plan, options: AuditOptions, splits: Splits, source: Path) -> None:
+def _refuse_other_options(plan: Plan, options: AuditOptions, target: Target, splits: Splits, source: Path) -> None:
     asked: list[tuple[str, object, object]] = [
         ("--budget", options.budget, plan.budget),
         ("--seed", options.seed, plan.seed),
         ("--attacks", options.attacks and attacks_at(plan.budget, options.attacks), plan.attacks),
         ("--defenses", options.defenses and _defense_ids(options.defenses), plan.defenses),
-        ("[training] in splits.toml", splits.settings.training or DEFAULT_RECIPE, plan.recipe),
+        ("--max-time", options.max_time, plan.max_time),
+        ("[training] in splits.toml", _recipe_of(target, splits), plan.recipe),
     ]
     for name, wanted, planned in asked:
         if wanted is not None and wanted != planned:
@@ -214,26 +267,39 @@ def _refuse_other_options(plan: Plan, options: AuditOptions, splits: Splits, sou
             )
 
 
+def _refuse_other_shadows(plan: Plan, given: GivenShadows | None, source: Path) -> None:
+    found, planned = given and given.digest, plan.given and plan.given.digest
+    if found == planned:
+        return
+    if plan.given is None:
+        raise InputError(f"{source} was made without --shadows.", "Choose a fresh --run-dir, or leave --shadows away.")
+    raise InputError(
+        f"{source} was made with {'other' if found else 'given'} shadows, of the folder {printable(plan.given.name)}.",
+        "Name them with --shadows, or choose a fresh --run-dir.",
+    )
+
+
 def _defense_ids(wanted: Sequence[str] | None) -> tuple[str, ...]:
     return chosen_ids(wanted, [one.card.id for one in DEFENSES], "--defenses")
 
 
 def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:
     """What the report says of the plan."""
-    roles = {one.card.id: one.primary for one in MEMBERSHIP if one.card.id in plan.attacks}
+    roles = {one.card.id: plan.role(one) for one in MEMBERSHIP if one.card.id in plan.attacks}
     return PlanFacts(
         digest=digest(plan.model_dump(mode="json")),
         budget=plan.budget,
         seed=plan.seed,
         release=options.release,
         shadows=plan.shadows,
+        shadow_source="given" if plan.given else "proxy" if plan.recipe.proxy else "trained",
         null_models=2,
         control_models=1,
         epochs=plan.recipe.epochs,
-        recipe=plan.recipe.describe(),
+        recipe=plan.recipe_in_words(),
         queries=plan.queries,
-        primary=tuple(one for one, primary in roles.items() if primary),
-        secondary=tuple(one for one, primary in roles.items() if not primary),
+        primary=tuple(one for one, role in roles.items() if role is Role.PRIMARY),
+        secondary=tuple(one for one, role in roles.items() if role is Role.SECONDARY),
         skipped=tuple(one.title for one in CARDS if one.id not in plan.attacks),
         auc_limit=plan.limits.auc,
         tpr_limit=plan.limits.tpr,

@@ -106,7 +106,7 @@ def judge(report: AuditReport, fail_on: Severity) -> Gate:
 
     A leak that is severe enough fails even where other attacks are missing. Anything short of that passes only when
     the audit could have seen it: with *cannot say*, with a primary attack missing, or with too few records for the
-    rows on TPR, the gate is inconclusive.
+    rows on TPR, the gate is inconclusive. So it is for a preliminary report, whatever that holds.
 
     Args:
         report: The audit.
@@ -117,6 +117,8 @@ def judge(report: AuditReport, fail_on: Severity) -> Gate:
     """
     if fail_on is Severity.NONE:
         raise ValueError("a gate that fails on severity none cannot be passed")
+    if report.stage == "target alone":
+        return Gate("inconclusive", "The report is preliminary: no shadow model has been trained, nothing is decided.")
     release = report.plan.release
     verdict = report.verdict(release, Family.MEMBERSHIP)
     severity = severity_of(report.verdicts, report.membership, release)

@@ -1,13 +1,15 @@
 """The audit set and the design of the shadows: who is evaluated, and who trains on whom.
 
 Each audit record is IN for half the shadows, drawn in complementary pairs; every other member is in all of them, so
-that a shadow has the target's training size (DESIGN 7.1). Null models train on members only (7.4).
+that a shadow has the target's training size (DESIGN 7.1). Null models train on members only (7.4). Where the owner
+gives the shadows (`auditor.given_shadows`), who trained on whom is given too, and `Coverage` says who can be evaluated.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ from auditor.compute import generator
 from auditor.errors import InputError
 from auditor.splits import Records, Splits
 
-__all__ = ["AuditSet", "TrainingSet", "draw_audit_set", "inclusion_pairs", "null_halves"]
+__all__ = ["AuditSet", "Coverage", "GivenModel", "TrainingSet", "draw_audit_set", "inclusion_pairs", "null_halves"]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -58,29 +60,44 @@ class AuditSet:
         return np.sort(np.array(sides[0] + sides[1], dtype=np.intp))
 
 
-def draw_audit_set(splits: Splits, *, cap: int, seed: int) -> AuditSet:
+@dataclass(frozen=True)
+class Coverage:
+    """What given shadows leave to the draw.
+
+    Attributes:
+        members: bool [member], whether shadows enough trained with it, and enough without.
+        non_members: bool [non-member], the same.
+        seen: bool [non-member], whether any shadow trained on it, so that it must not calibrate.
+    """
+
+    members: Flags
+    non_members: Flags
+    seen: Flags
+
+
+def draw_audit_set(splits: Splits, *, cap: int, seed: int, coverage: Coverage | None = None) -> AuditSet:
     """Fix who is evaluated: m members and m non-members at random; unused test records join the population.
+
+    With given shadows (`coverage`) only records that they cover are evaluated, and an unused test record that one of
+    them trained on is left out altogether.
 
     Raises:
         InputError: there are fewer than 20 members or 20 non-members to evaluate, where groups are stated fewer than
             10 of them a side, or fewer than 100 population records.
     """
     rng = generator(seed, "audit set")
-    test, population, source = _test_and_population(splits, rng)
-    candidates = rng.permutation(_standing_once(splits.members))
+    test, population, source = _test_and_population(splits, rng, coverage)
+    candidates = rng.permutation(_standing_once(splits.members, coverage))
     m = min(len(candidates), test.n, cap)
     if m < _LEAST_EVALUATED:
-        raise InputError(
-            f"{splits.folder}: {len(candidates)} members without an equal and {test.n} non-members (population: "
-            f"{source}) can be evaluated, and an audit needs {_LEAST_EVALUATED} of each.",
-            "Add records to train/ and test/; without population/, part of test/ is set aside.",
-        )
+        raise _too_few(splits, len(candidates), test.n, source, coverage)
     members, non_members = candidates[:m], rng.permutation(test.n)
-    population = Records.concatenate([population, test.take(np.sort(non_members[m:]))])
+    if coverage is None:
+        population = Records.concatenate([population, test.take(np.sort(non_members[m:]))])
     if population.n < _LEAST_POPULATION:
         raise InputError(
             f"{splits.folder}: {population.n} population records are left, and {_LEAST_POPULATION} are needed.",
-            "Add a population/ split: labelled records of the same classes that the model never saw.",
+            "Add a population/ split: labelled records of the same classes that no model was trained on.",
         )
     order = rng.permutation(population.n)
     audited = [splits.members.take(np.sort(members)), test.take(np.sort(non_members[:m]))]
@@ -106,14 +123,33 @@ def _refuse_few_groups(splits: Splits, side: str, records: Records) -> None:
     )
 
 
-def _standing_once(records: Records) -> npt.NDArray[np.intp]:
+def _too_few(splits: Splits, members: int, non_members: int, source: str, coverage: Coverage | None) -> InputError:
+    found = f"{splits.folder}: {members} members without an equal and {non_members} non-members"
+    needed = f"and an audit needs {_LEAST_EVALUATED} of each."
+    if coverage is None:
+        return InputError(
+            f"{found} (population: {source}) can be evaluated, {needed}",
+            "Add records to train/ and test/; without population/, part of test/ is set aside.",
+        )
+    return InputError(
+        f"{found} have two given shadows with them and two without, {needed}",
+        "Train every shadow on a random half of train/ and of test/, and give more of them.",
+    )
+
+
+def _standing_once(records: Records, coverage: Coverage | None) -> npt.NDArray[np.intp]:
     """Positions of records without an equal: of two equal members, leaving one out of a shadow leaves the other in."""
     counts = Counter(records.digests)
-    return np.flatnonzero([counts[digest] == 1 for digest in records.digests])
+    alone = np.array([counts[digest] == 1 for digest in records.digests])
+    return np.flatnonzero(alone if coverage is None else alone & coverage.members)
 
 
-def _test_and_population(splits: Splits, rng: np.random.Generator) -> tuple[Records, Records, str]:
+def _test_and_population(
+    splits: Splits, rng: np.random.Generator, coverage: Coverage | None
+) -> tuple[Records, Records, str]:
     test = splits.non_members
+    if coverage is not None:
+        return _covered(splits, test.take(~coverage.seen), coverage)
     if splits.population is not None:
         return test, splits.population, "population/"
     if splits.validation is not None:
@@ -123,6 +159,16 @@ def _test_and_population(splits: Splits, rng: np.random.Generator) -> tuple[Reco
     if reserved >= test.n:
         return test, test.take(order[:0]), "none"
     return test.take(np.sort(order[reserved:])), test.take(np.sort(order[:reserved])), "a third of test/, set aside"
+
+
+def _covered(splits: Splits, unseen: Records, coverage: Coverage) -> tuple[Records, Records, str]:
+    """The same where shadows are given: what they cover is for evaluation, what none of them saw calibrates."""
+    test, source = splits.non_members.take(coverage.non_members), "the part of test/ that no shadow trained on"
+    if splits.population is not None:
+        return test, Records.concatenate([splits.population, unseen]), "population/"
+    if splits.validation is not None:
+        return test, Records.concatenate([splits.validation, unseen]), "validation/ (it steered training)"
+    return test, unseen, source
 
 
 def inclusion_pairs(records: int, models: int, rng: np.random.Generator) -> Flags:
@@ -160,10 +206,22 @@ def null_halves(audit_set: AuditSet, rng: np.random.Generator) -> Flags:
 
 
 @dataclass(frozen=True)
+class GivenModel:
+    """A shadow that the owner trained: where its weights lie, and the SHA-256 of the tensors in them."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
 class TrainingSet:
-    """One model to train: `included` bool [record] over the audit set; `others` whether the other members come too."""
+    """One model to train: `included` bool [record] over the audit set; `others` whether the other members come too.
+
+    Where it is `given`, it has been trained already, and on which other members is the owner's affair.
+    """
 
     name: str
     included: Flags
     seed: int
     others: bool = True
+    given: GivenModel | None = None

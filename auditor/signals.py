@@ -8,38 +8,73 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from auditor.errors import InputError
+from auditor.queries import IDENTITY, Query
 from auditor.target import Target
 from reference_attacks.membership import signals as formulas
 
 __all__ = [
-    "IDENTITY",
-    "MIRROR",
+    "CoarseMargins",
     "Signals",
     "accuracy",
     "class_probabilities",
     "class_vectors",
     "observe",
+    "observe_outputs",
     "repeat_difference",
     "same_noise",
 ]
 
 Floats = npt.NDArray[np.float64]
 
-IDENTITY = "identity"
-MIRROR = "mirror"
+_AS_IT_IS = Query()
 _BATCH = 512
 _ASKED_TWICE = 64
 _ROUNDING = 1e-4  # sums on a GPU may come out in another order
 
 
 @dataclass(frozen=True)
-class Signals:
+class _Answered:
+    """Arrays of one shape under the names of the fields, taken apart and put together alike."""
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of the arrays."""
+        return tuple(field.name for field in fields(cls))
+
+    @classmethod
+    def stack(cls, models: Sequence[Self]) -> Self:
+        """Several models' answers on the same records, along a new first axis."""
+        return cls(**{name: np.stack([getattr(model, name) for model in models]) for name in cls.names()})
+
+    def arrays(self) -> dict[str, Floats]:
+        """Name -> array, for the run folder."""
+        return {name: getattr(self, name) for name in self.names()}
+
+    def records(self, chosen: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Self:
+        """The answers on some of the records, in the order given."""
+        return self._each(lambda array: array[..., chosen, :])
+
+    def model(self, index: int) -> Self:
+        """One model's answers out of a stack."""
+        return self._each(lambda array: array[index])
+
+    def without_models(self, models: Sequence[int]) -> Self:
+        """The stack less some models."""
+        return self._each(lambda array: np.delete(array, list(models), axis=0))
+
+    def _each(self, change: Callable[[Floats], Floats]) -> Self:
+        return type(self)(**{name: change(array) for name, array in self.arrays().items()})
+
+
+@dataclass(frozen=True)
+class Signals(_Answered):
     """What models answered, every field float64 [record, query], or [model, record, query] once stacked.
 
     `logit_margin` needs the weights; the rest is computed from the float32 probabilities as released, so that what an
@@ -54,29 +89,25 @@ class Signals:
     modified_entropy: Floats
     correct: Floats
 
-    @classmethod
-    def stack(cls, models: Sequence[Signals]) -> Signals:
-        """Several models' answers on the same records, along a new first axis."""
-        return cls(**{name: np.stack([getattr(model, name) for model in models]) for name in models[0].arrays()})
 
-    def arrays(self) -> dict[str, Floats]:
-        """Name -> array, for the run folder."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+@dataclass(frozen=True)
+class CoarseMargins(_Answered):
+    """The margin of the true class as far as coarser outputs show it; axes as of `Signals`, with one query.
 
-    def records(self, chosen: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Signals:
-        """The answers on some of the records, in the order given."""
-        return self._each(lambda array: array[..., chosen, :])
+    The query is the record itself: what an output gives away is compared on it alone, and eighteen copies would cost
+    more memory than the comparison is worth.
 
-    def model(self, index: int) -> Signals:
-        """One model's answers out of a stack."""
-        return self._each(lambda array: array[index])
+    Attributes:
+        top3: From the three largest released probabilities.
+        top1: From the largest one.
+        rounded2: From all of them, rounded to two decimals.
+        rounded1: To one decimal.
+    """
 
-    def without_models(self, models: Sequence[int]) -> Signals:
-        """The stack less some models."""
-        return self._each(lambda array: np.delete(array, list(models), axis=0))
-
-    def _each(self, change: Callable[[Floats], Floats]) -> Signals:
-        return Signals(**{name: change(array) for name, array in self.arrays().items()})
+    top3: Floats
+    top1: Floats
+    rounded2: Floats
+    rounded1: Floats
 
 
 def observe(
@@ -91,28 +122,63 @@ def observe(
         target: The model asked; its output wrapper, if any, is applied.
         inputs: uint8 [record, height, width, channel] or float32 [record, feature].
         labels: The true labels, int64 [record].
-        queries: `identity`, and `mirror` where the training augmentation flips.
+        queries: Names of the copies asked about, see `auditor.queries`.
 
     Returns:
         float64 signals [record, query].
+
+    Raises:
+        ValueError: a query is unknown, or needs images.
+        InputError: the model gives logits that are not finite.
     """
-    columns = [_ask(target, inputs, labels, query) for query in queries]
+    columns = [_signals(*class_vectors(target, inputs, query=Query.named(name)), labels) for name in queries]
+    return _side_by_side(columns)
+
+
+def observe_outputs(
+    target: Target, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int64], queries: Sequence[str]
+) -> tuple[Signals, CoarseMargins]:
+    """As `observe`, and in the same passes what coarser outputs show on the first query.
+
+    Raises:
+        ValueError: a query is unknown or needs images, or the first one is not the record itself.
+        InputError: the model gives logits that are not finite.
+    """
+    if queries[0] != IDENTITY:
+        raise ValueError(f"the first query must be the record itself, got {queries[0]!r}")
+    logits, released = class_vectors(target, inputs)
+    columns = [_signals(logits, released, labels)]
+    if queries[1:]:
+        columns.append(observe(target, inputs, labels, queries[1:]))
+    return _side_by_side(columns), _coarse_margins(released, labels)
+
+
+def _side_by_side(columns: Sequence[Signals]) -> Signals:
+    """Signals [record, query] of several queries as one."""
+    return Signals(**{name: np.hstack([getattr(column, name) for column in columns]) for name in Signals.names()})
+
+
+def _signals(
+    logits: npt.NDArray[np.float32], released: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> Signals:
+    """What one query shows, [record, 1], of class vectors [record, class]."""
     return Signals(
-        **{name: np.stack([getattr(column, name) for column in columns], axis=1) for name in columns[0].arrays()}
+        logit_margin=formulas.logit_margin(logits, labels)[:, None],
+        released_margin=formulas.released_margin(released, labels)[:, None],
+        confidence=formulas.confidence(released, labels)[:, None],
+        loss=formulas.cross_entropy(released, labels)[:, None],
+        entropy=formulas.entropy(released)[:, None],
+        modified_entropy=formulas.modified_entropy(released, labels)[:, None],
+        correct=(released.argmax(1) == labels).astype(np.float64)[:, None],
     )
 
 
-def _ask(target: Target, inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.int64], query: str) -> Signals:
-    asked = inputs[:, :, ::-1] if query == MIRROR else inputs
-    logits, released = class_vectors(target, asked)
-    return Signals(
-        logit_margin=formulas.logit_margin(logits, labels),
-        released_margin=formulas.released_margin(released, labels),
-        confidence=formulas.confidence(released, labels),
-        loss=formulas.cross_entropy(released, labels),
-        entropy=formulas.entropy(released),
-        modified_entropy=formulas.modified_entropy(released, labels),
-        correct=(released.argmax(1) == labels).astype(np.float64),
+def _coarse_margins(released: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> CoarseMargins:
+    return CoarseMargins(
+        top3=formulas.top_margin(released, labels, shown=3)[:, None],
+        top1=formulas.top_margin(released, labels, shown=1)[:, None],
+        rounded2=formulas.rounded_margin(released, labels, decimals=2)[:, None],
+        rounded1=formulas.rounded_margin(released, labels, decimals=1)[:, None],
     )
 
 
@@ -131,17 +197,18 @@ def same_noise(target: Target, time: int = 0) -> Iterator[None]:
 
 
 def class_vectors(
-    target: Target, inputs: npt.NDArray[np.generic], *, time: int = 0
+    target: Target, inputs: npt.NDArray[np.generic], *, query: Query = _AS_IT_IS, time: int = 0
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Logits and released probabilities, both float32 [record, class]; halves its batch when memory runs out.
 
-    The same question at the same `time` gets the same answer, also from a model that adds noise.
+    The same question at the same `time` gets the same answer, also from a model that adds noise. Copies are made batch
+    by batch: the records may be larger than memory.
 
     Raises:
         InputError: the model gives logits that are not finite.
     """
     with same_noise(target, time):
-        logits, released = _in_batches(target, inputs)
+        logits, released = _in_batches(target, inputs, query)
     _refuse_non_finite(target, logits)
     return logits, released
 
@@ -179,7 +246,7 @@ def _refuse_non_finite(target: Target, logits: npt.NDArray[np.float32]) -> None:
 
 
 def _in_batches(
-    target: Target, inputs: npt.NDArray[np.generic]
+    target: Target, inputs: npt.NDArray[np.generic], query: Query
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     batch, start = _BATCH, 0
     logits: list[torch.Tensor] = []
@@ -187,7 +254,7 @@ def _in_batches(
     while start < len(inputs):
         try:
             with torch.inference_mode():
-                part = target.logits(np.ascontiguousarray(inputs[start : start + batch]))
+                part = target.logits(np.ascontiguousarray(query.of(inputs[start : start + batch])))
                 released.append(target.released(part).cpu())
             logits.append(part.float().cpu())
         except torch.OutOfMemoryError:

@@ -19,7 +19,7 @@ Within a role only the first of several equal records is kept, except in train, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -90,6 +90,8 @@ class Splits:
         folder: Where all this was read.
         class_order: `AMBIGUOUS`: the model's accuracy has to decide between `class_orders`, see `with_class_order`.
         class_orders: Both orders where the folder names left it open, else None.
+        test_as_read: Digest of every record of the test split in the order of reading, the dropped ones included; all
+            records of the train split are members.
     """
 
     members: Records
@@ -104,6 +106,7 @@ class Splits:
     folder: Path
     class_order: ClassOrder = ClassOrder.FIXED
     class_orders: ClassOrders | None = None
+    test_as_read: tuple[bytes, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -133,6 +136,21 @@ class Splits:
             class_names_source=f"class folders in {order} order",
             class_order=order,
         )
+
+    def keeping_out(self, digests: Collection[bytes]) -> Splits:
+        """The splits without the records of these digests, in whatever role they stand."""
+        return replace(
+            self,
+            members=_without(self.members, digests),
+            non_members=_without(self.non_members, digests),
+            population=None if self.population is None else _without(self.population, digests),
+            public=None if self.public is None else _without(self.public, digests),
+            validation=None if self.validation is None else _without(self.validation, digests),
+        )
+
+
+def _without(records: Records, digests: Collection[bytes]) -> Records:
+    return records.take(np.array([digest not in digests for digest in records.digests], dtype=np.bool_))
 
 
 def _relabelled(records: Records, table: npt.NDArray[np.int64]) -> Records:
@@ -176,6 +194,7 @@ def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
         folder=folder,
         class_order=classes.order,
         class_orders=classes.orders,
+        test_as_read=records[SplitRole.TEST].digests,
     )
 
 

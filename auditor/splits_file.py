@@ -23,7 +23,14 @@ batch_size = 128
 schedule = "cosine"             # or constant
 augmentation = ["flip", "crop"]
 label_smoothing = 0.0
-init = "imagenet.safetensors"   # the public weights that a fine-tuned model started from
+init = "imagenet.safetensors"   # the public weights that a fine-tuned model started from: a file
+trainable = "all"               # or head: fine-tuning trained the classifier alone
+shadows = "recipe"              # or frozen-features: cheap proxies that train the classifier alone
+
+[claim]                         # differential privacy that is claimed of the training; canaries can contradict it
+epsilon = 8.0
+delta = 1e-5
+unit = "record"                 # or group
 """
 
 from __future__ import annotations
@@ -36,10 +43,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from auditor.errors import InputError
-from auditor.findings import Preprocessing
+from auditor.findings import Preprocessing, PrivacyClaim
 from auditor.records import printable, read_text
 
-__all__ = ["PreprocessingSection", "Recipe", "RolesSection", "SplitsFile", "read_splits_file"]
+__all__ = ["ClaimSection", "PreprocessingSection", "Recipe", "RolesSection", "SplitsFile", "read_splits_file"]
 
 FILE_NAME = "splits.toml"
 
@@ -68,6 +75,9 @@ class Recipe(Section):
         augmentation: Random horizontal `flip`, random `crop` after padding.
         label_smoothing: Share of the target probability spread over all classes.
         init: Public weights from which the target started; None: trained from scratch.
+        trainable: What was trained of the target: `all` layers, or the `head` alone on the features of `init`.
+        shadows: `recipe`: trained like the target; `frozen-features`: only their heads are trained, on the features of
+            `init`, which makes proxies of them where the target trained more.
     """
 
     epochs: int = Field(ge=1, le=10_000)
@@ -80,6 +90,25 @@ class Recipe(Section):
     augmentation: tuple[Literal["flip", "crop"], ...] = Field(default=(), strict=False)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     init: Path | None = Field(default=None, strict=False)
+    trainable: Literal["all", "head"] = "all"
+    shadows: Literal["recipe", "frozen-features"] = "recipe"
+
+    @model_validator(mode="after")
+    def _frozen_features_come_from_somewhere(self) -> Recipe:
+        if self.head_only and self.init is None:
+            key = 'trainable = "head"' if self.trainable == "head" else 'shadows = "frozen-features"'
+            raise ValueError(f"{key} needs init, the public weights that give the features")
+        return self
+
+    @property
+    def head_only(self) -> bool:
+        """Whether the models that we train learn nothing but their head."""
+        return self.trainable == "head" or self.shadows == "frozen-features"
+
+    @property
+    def proxy(self) -> bool:
+        """Whether the models that we train learn less than the target did."""
+        return self.head_only and self.trainable == "all"
 
     def describe(self) -> str:
         """The recipe in one line, for the report; without paths."""
@@ -95,6 +124,10 @@ class Recipe(Section):
             parts.append(f"label smoothing {self.label_smoothing:g}")
         if self.init is not None:
             parts.append("started from given weights")
+        if self.trainable == "head":
+            parts.append("only the head trained")
+        if self.proxy:
+            parts.append("models trained here are proxies: only their heads are trained, on frozen features")
         return ", ".join(parts)
 
 
@@ -125,6 +158,18 @@ class PreprocessingSection(Section):
         return self
 
 
+class ClaimSection(Section):
+    """What the owner claims of the training: (epsilon, delta) differential privacy for each record or group."""
+
+    epsilon: float = Field(ge=0, le=1_000)
+    delta: float = Field(ge=0, lt=1)
+    unit: Literal["record", "group"] = "record"
+
+    def stated(self) -> PrivacyClaim:
+        """The claim as the report tells it."""
+        return PrivacyClaim(epsilon=self.epsilon, delta=self.delta, unit=self.unit)
+
+
 class RolesSection(Section):
     """The entry of the data folder that plays each role; None: found by name."""
 
@@ -143,6 +188,7 @@ class SplitsFile(Section):
     roles: RolesSection = RolesSection()
     preprocessing: PreprocessingSection | None = None
     training: Recipe | None = None
+    claim: ClaimSection | None = None
 
     def stated_preprocessing(self) -> Preprocessing | None:
         """The preprocessing that the owner states in full, mean and std included; None where it is not."""
@@ -164,6 +210,7 @@ _TABLES: dict[str, type[Section]] = {
     "roles": RolesSection,
     "preprocessing": PreprocessingSection,
     "training": Recipe,
+    "claim": ClaimSection,
 }
 
 
@@ -201,9 +248,10 @@ def _with_absolute_init(settings: SplitsFile, path: Path) -> SplitsFile:
     if settings.training is None or settings.training.init is None:
         return settings
     init = (path.parent / settings.training.init).absolute()
-    if not init.exists():
+    if not init.is_file():
+        state = "are no file" if init.exists() else "do not exist"
         raise InputError(
-            f"{printable(path)} names the initial weights {printable(init)}, which do not exist.",
-            "Give `training.init` relative to the data folder, or remove it.",
+            f"{printable(path)} names the initial weights {printable(init)}, which {state}.",
+            "Give `training.init` as a weights file, relative to the data folder, or remove it.",
         )
     return settings.model_copy(update={"training": settings.training.model_copy(update={"init": init})})

@@ -15,8 +15,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from auditor.checkpoint.architecture import Architecture, choose, filled, sized
+from auditor.checkpoint.architecture import Architecture, choose, filled, refuse_misfit, sized
 from auditor.checkpoint.config import CONFIG_NAME, Json, read_config
+from auditor.checkpoint.head import with_own_head
 from auditor.checkpoint.inspection import Inspection, inspect_checkpoint
 from auditor.checkpoint.preprocessing import Inputs, blank_input, prepare, settle_preprocessing
 from auditor.checkpoint.sidecar import read_wrapper, write_wrapper
@@ -41,6 +42,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 _IN_MEMORY = "in memory"
 _WEIGHTS_NAME = "model.safetensors"
+_OTHER_START = "Start from weights of the same architecture and input size (training.init): only the head may differ."
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,18 +139,19 @@ class Target:
     def with_weights_from(self, path: Path | str) -> Target:
         """Start from a weights file of the same architecture, e.g. the public one that was fine-tuned.
 
-        The layer that gives the classes keeps fresh initial weights where the file has another number of classes.
+        The layer that gives the classes keeps fresh initial weights, from torch's generator, where the file has
+        another: for another number of classes, under another name, or none.
 
         Raises:
-            InputError: the file is unreadable, unsafe or does not fit.
+            InputError: the file is unreadable, unsafe, or more than the head does not fit; the message names it.
         """
         files = locate(Path(path))
-        tensors = dict(read_state(files).tensors)
-        refuse_non_finite(tensors, files.weights)
-        fresh = self.architecture.build().state_dict()
-        head = [name for name in tensors if name in fresh and _differs_in_rows(tensors[name], fresh[name])]
-        if len({name.rpartition(".")[0] for name in head}) == 1:
-            tensors.update({name: fresh[name] for name in head})
+        stored = read_state(files).tensors
+        refuse_non_finite(stored, files.weights)
+        fresh = self.architecture.build()
+        tensors = with_own_head(fresh, stored, self.facts.num_classes)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        refuse_misfit(fresh, shapes, str(files.weights), self.architecture.label, _OTHER_START)
         return self._remade(tensors, str(files.weights))
 
     def _remade(self, state_dict: Mapping[str, Tensor], origin: str) -> Target:
@@ -326,7 +329,3 @@ def _behind(wrapper: OutputWrapper, target: Target, folder: Path) -> Target:
             "Save the defended model again, or take the sidecar away to audit the bare weights.",
         )
     return wrapped
-
-
-def _differs_in_rows(tensor: Tensor, other: Tensor) -> bool:
-    return tensor.shape != other.shape and tensor.shape[1:] == other.shape[1:]

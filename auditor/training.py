@@ -1,12 +1,15 @@
 """One trainer for every model that we train ourselves: shadows, null and control models, retrained twins.
 
-It follows the owner's recipe from `splits.toml [training]`, or the stated default. Data stays uint8 and is
-augmented on the device. The same seed on the same machine type gives the same weights.
+It follows the owner's recipe from `splits.toml [training]`, or the stated default for the make of network. Data stays
+uint8 and is augmented on the device. Where only the head is trained and nothing is augmented, the rest of the network
+runs once per record. The same seed on the same machine type gives the same weights.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +17,65 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from auditor.checkpoint.head import heads_of
 from auditor.errors import InputError
+from auditor.queries import crop_pad
 from auditor.splits import Recipe
 from auditor.target import Target
 
-__all__ = ["DEFAULT_RECIPE", "train"]
+__all__ = ["default_recipe", "reuses_features", "source_of", "train"]
 
-DEFAULT_RECIPE = Recipe(
-    epochs=30, optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=5e-4, batch_size=64, schedule="cosine"
+
+@dataclass(frozen=True)
+class _Default:
+    made_for: str
+    recipe: Recipe
+
+
+_CONVOLUTIONAL = _Default(
+    "convolutional networks with batch normalisation",
+    Recipe(epochs=30, optimizer="sgd", lr=0.1, momentum=0.9, weight_decay=5e-4, batch_size=64, schedule="cosine"),
 )
-_CROP_SHARE = 8  # random crops move by at most one eighth of the side: 4 pixels of 32, the field's habit
+_LAYER_NORMED = _Default(
+    "networks with layer normalisation",
+    Recipe(epochs=30, optimizer="adamw", lr=1e-3, weight_decay=0.05, batch_size=64, schedule="cosine"),
+)
+_OTHER = _Default(
+    "networks of other makes",
+    Recipe(epochs=30, optimizer="adamw", lr=1e-3, weight_decay=0.0, batch_size=64, schedule="cosine"),
+)
+_DEFAULTS = (_CONVOLUTIONAL, _LAYER_NORMED, _OTHER)  # all numbers are ours, by the habits of the field
+_FEATURE_BATCH = 128
+
+
+def default_recipe(module: nn.Module) -> Recipe:
+    """What a network of this make is trained by where the owner states nothing; the choice and its numbers are ours.
+
+    It is decided by what is inside, not by name: which normalisation has more layers, and whether there are
+    convolutions. The learning rates are for training from scratch.
+    """
+    batch = _count(module, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    if _count(module, nn.LayerNorm) > batch:
+        return _LAYER_NORMED.recipe
+    convolutional = batch > 0 and _count(module, nn.Conv1d, nn.Conv2d, nn.Conv3d) > 0
+    return (_CONVOLUTIONAL if convolutional else _OTHER).recipe
+
+
+def _count(module: nn.Module, *kinds: type[nn.Module]) -> int:
+    return sum(isinstance(one, kinds) for one in module.modules())
+
+
+def source_of(recipe: Recipe, *, stated: bool) -> str:
+    """Where a recipe comes from, after "trained by": the owner, or our default for which make of network."""
+    if stated:
+        return "the recipe in splits.toml"
+    made_for = next((f" for {one.made_for}" for one in _DEFAULTS if one.recipe == recipe), "")
+    return f"the default{made_for} (none in splits.toml)"
+
+
+def reuses_features(recipe: Recipe) -> bool:
+    """Whether an epoch costs as little as the head does, because each record's features are computed once."""
+    return recipe.head_only and not recipe.augmentation
 
 
 def train(
@@ -34,7 +86,10 @@ def train(
     *,
     seed: int,
 ) -> Target:
-    """Train a fresh network of the template's architecture and preprocessing.
+    """Train a fresh network of the template's architecture and preprocessing, or its head alone.
+
+    A network of which only the head is trained stays in eval mode: statistics of batch normalisation do not move, and
+    nothing is dropped out.
 
     Args:
         template: Gives architecture, preprocessing and device; its own weights are not used.
@@ -47,7 +102,8 @@ def train(
         The trained model as a target of its own, in eval mode.
 
     Raises:
-        InputError: the loss or the weights do not stay finite.
+        InputError: the initial weights do not fit, no head can be found where only that is to be trained, or the
+            loss or the weights do not stay finite.
     """
     device = template.device
     cuda = [device] if device.type == "cuda" else []
@@ -63,27 +119,89 @@ def train(
 
 
 def _fit(module: nn.Module, template: Target, inputs: torch.Tensor, labels: torch.Tensor, recipe: Recipe) -> None:
-    device = template.device
-    inputs, labels = inputs.to(device), labels.to(device)
+    if not recipe.head_only:
+        module.train()
+        _descend(module, _batches(template, inputs, recipe), labels.to(template.device), recipe)
+        module.eval()
+        return
+    heads = _freeze_all_but_heads(module, template)
+    alone = heads[0] if len(heads) == 1 and reuses_features(recipe) else None
+    features = None if alone is None else _features(module, alone, template, inputs)
+    if alone is None or features is None:
+        _descend(module, _batches(template, inputs, recipe), labels.to(template.device), recipe)
+    else:
+        _descend(alone, features.__getitem__, labels.to(template.device), recipe)
+
+
+def _batches(template: Target, inputs: torch.Tensor, recipe: Recipe) -> Callable[[torch.Tensor], torch.Tensor]:
+    inputs = inputs.to(template.device)
+    return lambda index: template.prepare(_augment(inputs[index], recipe.augmentation))
+
+
+def _freeze_all_but_heads(module: nn.Module, template: Target) -> tuple[nn.Module, ...]:
+    heads = heads_of(module, template.facts.num_classes)
+    if not heads:
+        raise InputError(
+            f"{template.architecture.label} has no layer of its own that gives the classes, so no head to train alone.",
+            'Leave out trainable and shadows in splits.toml [training], or state "all" and "recipe".',
+        )
+    module.eval().requires_grad_(requires_grad=False)
+    for head in heads:
+        head.requires_grad_()
+    return heads
+
+
+def _features(module: nn.Module, head: nn.Module, template: Target, inputs: torch.Tensor) -> torch.Tensor | None:
+    """What the head receives, float32 [record, feature]; None if the head's answer to it is not the module's."""
+    parts = []
+    for start in range(0, len(inputs), _FEATURE_BATCH):
+        with torch.no_grad(), _mixed_precision(template.device):
+            received = _into_head(module, head, template.prepare(inputs[start : start + _FEATURE_BATCH]))
+        if received is None:
+            return None
+        parts.append(received.float())
+    return torch.cat(parts)
+
+
+def _into_head(module: nn.Module, head: nn.Module, batch: torch.Tensor) -> torch.Tensor | None:
+    received: list[torch.Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _, arguments: received.extend(arguments))
+    try:
+        answer = module(batch)
+    finally:
+        hook.remove()
+    if len(received) != 1 or received[0].ndim != 2:
+        return None
+    alone = head(received[0])
+    same = alone.shape == answer.shape and torch.allclose(alone.float(), answer.float(), atol=1e-4)
+    return received[0] if same else None
+
+
+def _descend(
+    module: nn.Module, batch: Callable[[torch.Tensor], torch.Tensor], labels: torch.Tensor, recipe: Recipe
+) -> None:
+    """Train what has a gradient; `batch` makes the module's input of record numbers [record]."""
     optimizer = _optimizer(module, recipe)
-    batches = list(range(0, len(labels), recipe.batch_size))
+    starts = range(0, len(labels), recipe.batch_size)
     # a last batch of one record would stop batch normalisation
-    sizes = [start for start in batches if min(recipe.batch_size, len(labels) - start) > 1]
+    sizes = [start for start in starts if min(recipe.batch_size, len(labels) - start) > 1]
     scheduler = _schedule(optimizer, recipe, steps=recipe.epochs * len(sizes))
-    module.train()
     for epoch in range(recipe.epochs):
-        order = torch.randperm(len(labels), device=device)
+        order = torch.randperm(len(labels), device=labels.device)
         for start in sizes:
             index = order[start : start + recipe.batch_size]
-            batch = template.prepare(_augment(inputs[index], recipe.augmentation))
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                loss = functional.cross_entropy(module(batch), labels[index], label_smoothing=recipe.label_smoothing)
+            chosen = batch(index)
+            with _mixed_precision(labels.device):
+                loss = functional.cross_entropy(module(chosen), labels[index], label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             scheduler.step()
         _refuse_divergence(module, loss, recipe, epoch)
-    module.eval()
+
+
+def _mixed_precision(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
 def _refuse_divergence(module: nn.Module, loss: torch.Tensor, recipe: Recipe, epoch: int) -> None:
@@ -96,12 +214,11 @@ def _refuse_divergence(module: nn.Module, loss: torch.Tensor, recipe: Recipe, ep
 
 
 def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if recipe.optimizer != "sgd":
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-        return kind(module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        module.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
+        return kind(trained, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(trained, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, *, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
@@ -124,7 +241,7 @@ def _augment(inputs: torch.Tensor, augmentation: tuple[str, ...]) -> torch.Tenso
 
 def _random_crop(inputs: torch.Tensor) -> torch.Tensor:
     count, height, width, _ = inputs.shape
-    pad = max(1, height // _CROP_SHARE)
+    pad = crop_pad(height)
     padded = functional.pad(inputs, (0, 0, pad, pad, pad, pad))
     top, left = (torch.randint(0, 2 * pad + 1, (count, 1), device=inputs.device) for _ in range(2))
     rows = top + torch.arange(height, device=inputs.device)

@@ -2,7 +2,7 @@
 
     python benchmarks/membership.py --data DIR --run-dir RUN --workers 2     train, attack, print the tables
     python benchmarks/membership.py --report RUN/results.json                the tables again
-    python benchmarks/membership.py --data DIR --run-dir RUN --smoke         the same, small and meaningless
+    python benchmarks/membership.py --data DIR --run-dir RUN --smoke         the same on noise, quickly
     python benchmarks/membership.py --data DIR --run-dir RUN --trial         time the recipes on records set aside
 
 DIR holds cifar10/train.npz and test.npz (`images`, `labels`) and location30/all.npz (`features`, `labels`). A run that
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--fashion", type=Path, default=_FASHION, help="folder of Fashion-MNIST (default: %(default)s)")
     parser.add_argument("--run-dir", type=Path, help="where models' answers and results are kept")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="small pools and one epoch")
+    parser.add_argument("--smoke", action="store_true", help="small pools of noise, one epoch")
     parser.add_argument("--trial", action="store_true", help="time every recipe on records set aside")
     parser.add_argument("--report", type=Path, help="print the tables of this results.json")
     arguments = parser.parse_args()
@@ -48,7 +48,7 @@ def main() -> None:
         parser.error("give --data and --run-dir, or --report")
     arguments.run_dir.mkdir(parents=True, exist_ok=True)
     settings = smoke(SETTINGS) if arguments.smoke else SETTINGS
-    worlds = load_worlds(arguments.data, small=arguments.smoke)
+    worlds = load_worlds(arguments.data, noise=arguments.smoke)
     public = _public_weights(settings, arguments.fashion, arguments.run_dir)
     if arguments.trial:
         _trial(settings, worlds, public)

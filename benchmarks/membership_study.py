@@ -27,13 +27,23 @@ from auditor.stats.low_fpr import Standing, standing, tpr_at_fpr
 from auditor.training import train
 from reference_attacks.membership import tail
 
-__all__ = ["FPR", "ModelRow", "Models", "Results", "ScoreRow", "attack_all", "describe_all", "train_missing"]
+__all__ = [
+    "FEWEST_FOR_VARIANCES",
+    "FPR",
+    "ModelRow",
+    "Models",
+    "Results",
+    "ScoreRow",
+    "attack_all",
+    "describe_all",
+    "train_missing",
+]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 FPR = 0.01
-_FEWEST_FOR_VARIANCES = 4  # shadows: two with and two without every record
+FEWEST_FOR_VARIANCES = 4  # shadows: two with and two without every record
 
 
 class _Row(BaseModel):
@@ -124,7 +134,10 @@ def train_missing(setting: Setting, world: World, public: Path | None, folder: P
 
 def _stem(setting: Setting, world: World, public: Path | None) -> str:
     """Names everything that decides what a model of this setting answers, but its index."""
-    recipe, origin = setting.recipe.model_dump(mode="json"), "" if public is None else public.stem
+    recipe, origin = (
+        setting.recipe.model_dump(mode="json", exclude_defaults=True),
+        "" if public is None else public.stem,
+    )
     name = digest(world.digest, setting.name, setting.architecture.fingerprint, recipe, origin, SEED)
     return f"{setting.world}-{setting.recipe.epochs}-{name}"
 
@@ -215,4 +228,4 @@ def attack_all(setting: Setting, models: Models) -> Iterator[ScoreRow]:
 def _attacks_with(shadows: int) -> Mapping[str, Attack]:
     if shadows == 0:
         return GLOBAL
-    return FEW if shadows < _FEWEST_FOR_VARIANCES else SHADOWED
+    return FEW if shadows < FEWEST_FOR_VARIANCES else SHADOWED

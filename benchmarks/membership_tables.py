@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from membership_attacks import FEW, GLOBAL, SHADOWED
-from membership_study import FPR, Results
+from membership_study import FEWEST_FOR_VARIANCES, FPR, Results
 from membership_verdict import (
     HYPOTHESES,
     WORLDS,
@@ -73,7 +73,7 @@ def _attacks(results: Results, world: str, metric: str) -> str:
     for attack in (*GLOBAL, *SHADOWED):
         cells = []
         for count in counts:
-            used, exists = (0, True) if attack in GLOBAL else (count, attack in FEW or count > counts[0])
+            used, exists = (0, True) if attack in GLOBAL else (count, attack in FEW or count >= FEWEST_FOR_VARIANCES)
             cells.append(_points(over_pairs(results, world, used, attack, metric), metric) if exists else "")
         rows.append((attack, *cells))
     return _table(("attack", *(f"K = {count}" for count in counts)), rows)

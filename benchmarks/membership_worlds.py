@@ -74,7 +74,7 @@ _MLP = Architecture("factory", f"{_NETS}:mlp", 30, 1, ())
 _RESNET = Architecture("timm", "resnet10t", 10, 3, (("channels", (16, 32, 64, 64)), ("stem_width", 8)))
 
 PRETRAINING = Recipe(epochs=3, lr=0.05, weight_decay=5e-4, batch_size=64, schedule="cosine")
-_FROM_SCRATCH = Recipe(epochs=30, lr=0.05, weight_decay=5e-4, batch_size=64, schedule="cosine")
+_FROM_SCRATCH = Recipe(epochs=30, lr=0.02, weight_decay=5e-4, batch_size=64, schedule="cosine")
 _ON_BITS = Recipe(epochs=50, optimizer="adam", lr=1e-3, batch_size=64)
 _FINE_TUNING = Recipe(epochs=25, lr=0.05, weight_decay=5e-4, batch_size=64, schedule="cosine")
 
@@ -114,13 +114,13 @@ def template(setting: Setting) -> Target:
 # --- records -------------------------------------------------------------------------------------------------------
 
 
-def load_worlds(data: Path, *, small: bool) -> Mapping[str, World]:
+def load_worlds(data: Path, *, noise: bool) -> Mapping[str, World]:
     """Draw the records of all worlds.
 
     Args:
         data: Holds cifar10/train.npz, cifar10/test.npz (`images`, `labels`) and location30/all.npz (`features`,
             `labels`).
-        small: Pools of 2,000 and populations of 300, for trying the script.
+        noise: Give random inputs instead, pools of 2,000 and populations of 300, for trying the script.
 
     Raises:
         ValueError: the files hold other numbers of records than the protocol says, or equal ones.
@@ -136,7 +136,7 @@ def load_worlds(data: Path, *, small: bool) -> Mapping[str, World]:
         "fine-tuned": World(colour[2], colour[3], colour[4]),
         "location30": World(*bits),
     }
-    return {name: _cut(world) for name, world in worlds.items()} if small else worlds
+    return {name: _noise(name, world) for name, world in worlds.items()} if noise else worlds
 
 
 def _drawn(
@@ -154,8 +154,19 @@ def _drawn(
     return [records.take(order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
 
-def _cut(world: World) -> World:
-    return World(world.pool.take(np.arange(2_000)), world.population.take(np.arange(300)), world.trial)
+def _noise(name: str, world: World) -> World:
+    """Random inputs with the labels of 2,000 and 300 records: a smoke run is to show nothing of the study."""
+    rng = generator(SEED, f"{name} noise")
+    parts = (world.pool.take(np.arange(2_000)), world.population.take(np.arange(300)))
+    drawn = [(_random_like(part, rng), part.labels) for part in parts]
+    pool, population = (Records.of(inputs, labels) for inputs, labels in drawn)
+    return World(pool, population, world.trial)
+
+
+def _random_like(records: Records, rng: np.random.Generator) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+    if records.inputs.dtype == np.uint8:
+        return rng.integers(0, 256, records.inputs.shape, dtype=np.uint8)
+    return rng.integers(0, 2, records.inputs.shape).astype(np.float32)
 
 
 # --- public weights ------------------------------------------------------------------------------------------------
@@ -170,9 +181,8 @@ def pretrain(fashion: Path, folder: Path, setting: Setting, recipe: Recipe) -> P
         setting: What will start from them.
         recipe: How they are trained.
     """
-    path = (
-        folder / f"public-{digest(setting.architecture.fingerprint, recipe.model_dump(mode='json'), SEED)}.safetensors"
-    )
+    stated = recipe.model_dump(mode="json", exclude_defaults=True)
+    path = folder / f"public-{digest(setting.architecture.fingerprint, stated, SEED)}.safetensors"
     if not path.exists():
         images, labels = _fashion(fashion)
         chosen = generator(SEED, "fashion-mnist records").permutation(len(labels))[:_PRETRAINING_RECORDS]

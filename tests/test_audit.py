@@ -80,6 +80,15 @@ def test_a_model_that_learned_its_members_well_is_judged_by_its_recipe(report):
     assert not checks["members-learned"].voids
 
 
+def test_the_answer_before_shadows_stands_beside_what_shadows_found(world, report):
+    at_once = AuditReport.model_validate_json((world[0] / "first" / "report-at-once.json").read_text())
+    assert (at_once.stage, report.stage) == ("target alone", "complete")
+    assert at_once.instant.tail == report.instant.tail
+    lira = next(result.outcome for result in report.membership if result.card.id == "lira-scores")
+    assert [one.estimate for one in report.instant.found] == [lira.endpoints[1].estimate]
+    assert at_once.instant.found == ()
+
+
 def test_below_a_thousand_a_side_nothing_is_said_of_low_fpr(report):
     for result in report.membership:
         assert all(endpoint.appendix for endpoint in result.outcome.endpoints if endpoint.fpr is not None)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from auditor.battery import MEMBERSHIP
 from auditor.findings import Completed, Failed, Metric, Role, Skipped, Void
@@ -15,36 +16,124 @@ from auditor.membership.measure import (
     class_exposure,
     correct_primaries,
     endpoint_p_values,
+    oracle_of,
     run_attack,
 )
 from auditor.signals import Signals
-from auditor.stats.auc import auc
+from auditor.stats.auc import auc, auc_p_value
+from auditor.threat import Access
 from auditor.verdict import Doubt, Limits
-from tests.worlds import attack, world
+from tests.worlds import SAMPLED, attack, with_probes, world
 
 LIMITS = Limits()
 
 
 def battery(simulated):
-    scored = [
-        run_attack(one, Role.PRIMARY if one.primary else Role.SECONDARY, simulated.evidence, simulated.jury, LIMITS)
-        for one in MEMBERSHIP
-    ]
+    scored = []
+    for one in MEMBERSHIP:
+        oracle = oracle_of(scored, simulated.jury) if one.combines else None
+        role = Role.PRIMARY if one.primary else Role.SECONDARY
+        scored.append(run_attack(one, role, replace(simulated.evidence, oracle=oracle), simulated.jury, LIMITS))
     return correct_primaries(scored, simulated.jury, LIMITS)
 
 
-FROM_SIGNALS = [one for one in MEMBERSHIP if one.probe is None]
+def locked(simulated):
+    """The same world; whoever writes into what it was given crashes."""
+    evidence = simulated.evidence
+    answers = [part.arrays() for one in (evidence.target, evidence.shadows) for part in (one.audit, one.calibration)]
+    for arrays in (*answers, *(part for seen in evidence.probes.values() for part in (seen.target, seen.shadows))):
+        for array in arrays.values():
+            array.setflags(write=False)
+    return simulated
 
 
-@pytest.mark.parametrize("row", FROM_SIGNALS, ids=[one.card.id for one in FROM_SIGNALS])
-def test_a_planted_leak_gives_every_attack_an_auc_above_half(row):
-    simulated = world(leak=3.0)
-    before = {name: array.copy() for name, array in simulated.evidence.target.audit.arrays().items()}
-    scores = row.score(simulated.evidence)
-    assert scores.shape == simulated.jury.membership.shape
-    assert auc(scores, simulated.jury.membership).low > 0.5
-    for name, array in simulated.evidence.target.audit.arrays().items():
-        np.testing.assert_array_equal(array, before[name])
+@pytest.fixture(scope="module")
+def leaky():
+    simulated = locked(with_probes(world(n=300, leak=3.0)))
+    return simulated, {one.attack.card.id: one for one in battery(simulated)}
+
+
+@pytest.fixture(scope="module")
+def leakless():
+    simulated = with_probes(world(n=300))
+    return simulated, {one.attack.card.id: one for one in battery(simulated)}
+
+
+every_row = pytest.mark.parametrize("row", MEMBERSHIP, ids=[one.card.id for one in MEMBERSHIP])
+
+
+def told_auc(one):
+    return next(end.estimate for end in one.outcome.endpoints if end.metric is Metric.AUC)
+
+
+@every_row
+def test_a_planted_leak_gives_every_attack_an_auc_above_half_and_changes_no_input(row, leaky):
+    simulated, scored = leaky
+    one = scored[row.card.id]
+    assert isinstance(one.outcome, Completed), one.outcome
+    assert one.scores.shape == simulated.jury.membership.shape
+    assert told_auc(one).low > 0.5
+
+
+@every_row
+def test_without_a_leak_every_attack_reads_half(row, leakless):
+    simulated, scored = leakless
+    scores, members = scored[row.card.id].scores, simulated.jury.membership
+    asked = ~np.isnan(scores)
+    found = auc(scores[asked], members[asked], confidence=1 - 0.01 / len(MEMBERSHIP))
+    assert found.low <= 0.5 <= found.high
+
+
+@every_row
+def test_with_labels_drawn_beforehand_every_attack_rejects_at_its_level(row, leaky):
+    """The combination is the one attack that sees labels: it is fitted again to each draw."""
+    simulated, scored = leaky
+    rng, rejections = np.random.default_rng(0), 0
+    for _ in range(200):
+        jury = replace(simulated.jury, membership=rng.permutation(simulated.jury.membership))
+        scores = scored[row.card.id].scores
+        if row.combines:
+            oracle = oracle_of([one for one in scored.values() if one.attack is not row], jury)
+            scores = row.score(replace(simulated.evidence, oracle=oracle))
+        judged = ~jury.selection & ~np.isnan(scores)
+        rejections += auc_p_value(scores[judged], jury.membership[judged]) <= 0.05
+    assert rejections <= binom.ppf(1 - 0.01 / len(MEMBERSHIP), 200, 0.05)
+
+
+def test_the_combination_is_fitted_to_one_half_and_judged_on_the_other(leaky):
+    simulated, scored = leaky
+    jury, combined = simulated.jury, scored["combination"]
+    assert np.array_equal(np.isnan(combined.scores), jury.selection)
+    assert combined.outcome.evaluated_on == "the reporting half"
+    assert combined.outcome.queries_per_record > scored["merlin"].outcome.queries_per_record
+    others = [one for one in scored.values() if one is not combined]
+    other_labels = jury.membership.copy()
+    other_labels[~jury.selection] = np.random.default_rng(0).permutation(other_labels[~jury.selection])
+    oracle = oracle_of(others, replace(jury, membership=other_labels))
+    again = attack("combination").score(replace(simulated.evidence, oracle=oracle))
+    np.testing.assert_array_equal(again, combined.scores)
+    white_box = sum(one.attack.card.access is Access.WEIGHTS for one in others)
+    assert len(oracle.scores) == len(others) - white_box - 1  # the boundary's sample is left out too
+    secondary = [one for one in others if one.role is Role.SECONDARY and not np.isnan(one.scores).any()]
+    assert choose_secondary(list(scored.values()), jury, LIMITS).chosen_from == len(secondary)
+
+
+def test_alone_or_without_its_oracle_the_combination_is_skipped(leaky):
+    simulated, scored = leaky
+    for oracle in (None, oracle_of([scored["loss"]], simulated.jury)):
+        given = replace(simulated.evidence, oracle=oracle)
+        one = run_attack(attack("combination"), Role.SECONDARY, given, simulated.jury, LIMITS)
+        assert one.outcome == Skipped(reason="needs two other attacks on labels or scores that scored every record")
+
+
+def test_a_sample_is_told_with_its_size_and_the_queries_that_were_counted(leaky):
+    simulated, scored = leaky
+    boundary = scored["boundary"]
+    assert np.isfinite(boundary.scores).sum() == SAMPLED
+    assert boundary.outcome.evaluated_on == f"the reporting half of a sample of {SAMPLED} records"
+    counted = simulated.evidence.probes["boundary"].target["queries"]
+    assert boundary.outcome.queries_per_record == round(counted.mean())
+    assert boundary.outcome.queries_per_record != boundary.attack.queries
 
 
 def test_primaries_are_corrected_over_all_accesses_together():

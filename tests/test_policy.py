@@ -96,6 +96,13 @@ def test_gate(state: VerdictState, membership, fail_on: str, outcome: str):
     assert judge(report(state, membership=membership), Severity(fail_on)).outcome == outcome
 
 
+def test_a_preliminary_report_is_inconclusive_whatever_it_holds():
+    early = report(LEAK, membership=[MODERATE]).model_copy(update={"stage": "target alone"})
+    gate = judge(early, Severity.LOW)
+    assert gate.outcome == "inconclusive"
+    assert "no shadow model has been trained" in gate.sentence
+
+
 def test_a_primary_attack_beyond_the_release_may_be_missing():
     beyond = attack(access=Access.WEIGHTS, outcome=Skipped(reason="no gradients"))
     assert judge(report(NOTHING, membership=[beyond], release=Access.SCORES), Severity.LOW).outcome == "pass"

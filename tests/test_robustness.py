@@ -231,8 +231,9 @@ def test_noise_is_seen_repeats_itself_and_is_each_models_own():
 def test_a_stochastic_model_cannot_be_cleared(difference, level, voids):
     simulated = world(n=30)
     evidence = replace(simulated.evidence, target=replace(simulated.evidence.target, repeat_difference=difference))
+    recipe = Recipe(epochs=2, lr=0.1, batch_size=16)
     subject = checks.Subject(
-        splits(20, 20), draw_audit_set(splits(20, 20), cap=20, seed=0), simulated.jury, evidence, True
+        splits(20, 20), draw_audit_set(splits(20, 20), cap=20, seed=0), simulated.jury, evidence, True, recipe
     )
     check = checks.stochastic(subject)
     assert (check.level, check.voids) == (level, voids)

@@ -31,6 +31,8 @@ schedule = "cosine"
 augmentation = ["flip", "crop"]
 label_smoothing = 0.1
 init = "start.safetensors"
+trainable = "head"
+shadows = "frozen-features"
 """
 TRAINING = "[training]\nepochs = 3\nlr = 0.1\nbatch_size = 8\n"
 
@@ -63,6 +65,8 @@ def test_every_key_arrives(tmp_path):
         augmentation=("flip", "crop"),
         label_smoothing=0.1,
         init=tmp_path / "start.safetensors",
+        trainable="head",
+        shadows="frozen-features",
     )
     stated = settings.stated_preprocessing()
     assert stated is not None
@@ -133,6 +137,8 @@ def test_a_recipe_needs_its_main_numbers(tmp_path, key):
         ("augmentation", '["mixup"]'),
         ("augmentation", '"flip"'),
         ("init", "3"),
+        ("trainable", '"last"'),
+        ("shadows", '"proxy"'),
     ],
 )
 def test_bad_recipes_are_refused_by_key(tmp_path, key, value):
@@ -179,6 +185,33 @@ def test_random_split_must_be_a_truth_value(tmp_path):
 def test_initial_weights_must_exist(tmp_path):
     with pytest.raises(InputError, match=r"absent\.safetensors, which do not exist"):
         read(tmp_path, TRAINING + 'init = "absent.safetensors"')
+
+
+def test_initial_weights_must_be_a_file(tmp_path):
+    (tmp_path / "public").mkdir()
+    with pytest.raises(InputError, match=r"public, which are no file"):
+        read(tmp_path, TRAINING + 'init = "public"')
+
+
+@pytest.mark.parametrize("line", ['trainable = "head"', 'shadows = "frozen-features"'])
+def test_a_head_is_trained_alone_only_on_given_features(tmp_path, line):
+    with pytest.raises(InputError, match=rf"bad value for `training`: {line} needs init"):
+        read(tmp_path, TRAINING + line)
+
+
+@pytest.mark.parametrize(
+    ("changes", "head_only", "proxy", "words"),
+    [
+        ({}, False, False, "started from given weights"),
+        ({"trainable": "head"}, True, False, "started from given weights, only the head trained"),
+        ({"trainable": "head", "shadows": "frozen-features"}, True, False, "weights, only the head trained"),
+        ({"shadows": "frozen-features"}, True, True, "are proxies: only their heads are trained, on frozen features"),
+    ],
+)
+def test_heads_are_proxies_only_for_what_trained_more(tmp_path, changes, head_only, proxy, words):
+    recipe = Recipe(epochs=1, lr=0.1, batch_size=2, init=tmp_path / "start.safetensors", **changes)
+    assert (recipe.head_only, recipe.proxy) == (head_only, proxy)
+    assert recipe.describe().endswith(words)
 
 
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path):

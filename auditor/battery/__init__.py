@@ -4,6 +4,7 @@ from auditor.battery.attacks import ATTACKS, CARDS, INVERSION, MEMBERSHIP
 from auditor.battery.plan import (
     BUDGETS,
     Budget,
+    GivenFacts,
     Plan,
     attacks_at,
     budget_named,
@@ -12,6 +13,8 @@ from auditor.battery.plan import (
     queries_for,
     run_battery,
     run_inversion_battery,
+    run_output_matrix,
+    why_not,
 )
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "INVERSION",
     "MEMBERSHIP",
     "Budget",
+    "GivenFacts",
     "Plan",
     "attacks_at",
     "budget_named",
@@ -29,4 +33,6 @@ __all__ = [
     "queries_for",
     "run_battery",
     "run_inversion_battery",
+    "run_output_matrix",
+    "why_not",
 ]

@@ -53,6 +53,20 @@ CHOQUETTE = Paper(
     citation="Choquette-Choo, Tramer, Carlini, Papernot: Label-Only Membership Inference Attacks, ICML 2021",
     url="https://arxiv.org/abs/2007.14321",
 )
+LIU = Paper(
+    citation="Liu, Zhao, Backes, Zhang: Membership Inference Attacks by Exploiting Loss Trajectory, CCS 2022",
+    url="https://arxiv.org/abs/2208.14933",
+)
+SEQMIA = Paper(
+    citation="Li, Li, Wu, Hu, Ye, Zhang, Feng, Zhang: SeqMIA: Sequential-Metric Based Membership Inference Attack, "
+    "CCS 2024",
+    url="https://arxiv.org/abs/2407.15098",
+)
+DISPARITY = Paper(
+    citation="After Membership Inference Attacks as Privacy Tools: Reliability, Disparity and Ensemble, CCS 2025; the "
+    "rule is privaudit's own",
+    url="https://arxiv.org/abs/2506.13972",
+)
 WATSON = Paper(
     citation="Watson, Guo, Cormode, Sablayrolles: On the Importance of Difficulty Calibration in Membership "
     "Inference Attacks, ICLR 2022",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -11,22 +11,25 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from auditor.battery.attacks import CARDS, INVERSION, MEMBERSHIP
 from auditor.errors import InputError
-from auditor.findings import InversionResult, Role, Skipped
+from auditor.findings import InversionResult, OutputLeak, Role, Skipped
 from auditor.inversion import run_inversion
 from auditor.laboratory import Probe
 from auditor.membership.evidence import Attack, Evidence
-from auditor.membership.measure import Jury, Scored, correct_primaries, run_attack
+from auditor.membership.granularity import output_matrix
+from auditor.membership.measure import Jury, Scored, correct_primaries, oracle_of, run_attack
 from auditor.membership.probes import PROBES
+from auditor.queries import IDENTITY, copies, crop_pad, describe, largest_shift
 from auditor.shadows import AuditSet
-from auditor.signals import IDENTITY, MIRROR
 from auditor.splits import Recipe
 from auditor.target import Target
 from auditor.threat import Access
+from auditor.training import source_of
 from auditor.verdict import Limits
 
 __all__ = [
     "BUDGETS",
     "Budget",
+    "GivenFacts",
     "Plan",
     "attacks_at",
     "budget_named",
@@ -35,6 +38,8 @@ __all__ = [
     "queries_for",
     "run_battery",
     "run_inversion_battery",
+    "run_output_matrix",
+    "why_not",
 ]
 
 
@@ -46,6 +51,9 @@ class Budget:
     shadows: int
     cap: int
 
+
+_FEW_SHADOWS = 4
+_PRIMARY_OF_FEW = "rmia"
 
 BUDGETS = (Budget("quick", 8, 2_000), Budget("standard", 16, 5_000), Budget("thorough", 64, 10_000))
 
@@ -62,10 +70,20 @@ def budget_named(name: str) -> Budget:
     raise InputError(f"--budget {name!r} is unknown.", f"Use one of {', '.join(one.name for one in BUDGETS)}.")
 
 
+class GivenFacts(BaseModel):
+    """Shadows that the owner trained: their folder without its path, and the digest of weights and inclusion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    digest: str
+
+
 class Plan(BaseModel):
     """What will run, fixed before anything is trained and replayed on resume.
 
     `design` is the digest of audit set, shadows and null models; a replay that would draw another design is refused.
+    `max_time` is the wall time in seconds that decided how many shadows there are, if one was stated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +98,7 @@ class Plan(BaseModel):
     seed: int = Field(ge=0)
     cap: int = Field(ge=1)
     shadows: int = Field(ge=2, multiple_of=2)
+    given: GivenFacts | None = None
     recipe: Recipe
     recipe_stated: bool
     queries: tuple[str, ...] = Field(min_length=1)
@@ -90,29 +109,34 @@ class Plan(BaseModel):
     others: int
     calibration: int
     reference: int
+    max_time: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _only_what_is_in_the_box(self) -> Plan:
         known = {card.id for card in CARDS}
         if unknown := [one for one in self.attacks if one not in known]:
             raise ValueError(f"unknown attacks: {', '.join(unknown)}")
-        if self.queries not in {(IDENTITY,), (IDENTITY, MIRROR)}:
-            raise ValueError("queries must be the record itself, or the record and its mirror image")
+        if self.queries not in {(IDENTITY,), _copies(self.recipe, self.budget, largest_shift(self.queries) or 1)}:
+            raise ValueError("queries must be the record itself, alone or with the copies that the recipe draws")
         if self.budget not in {one.name for one in BUDGETS}:
             raise ValueError(f"unknown budget {self.budget}")
         return self
 
-    def describe(self) -> str:
-        """What would run, in plain lines."""
+    def describe(self, costs: Mapping[str, str] | None = None) -> str:
+        """What would run, in plain lines.
+
+        Args:
+            costs: What to say behind an attack or a defense, by its id.
+        """
         rows = [
             self._records_line(),
             f"population {self.calibration:,} records calibrate, {self.reference:,} others are for defenses",
-            f"models     {self.shadows} shadows, 2 null models, 1 control model",
-            f"recipe     {self.recipe.describe()}" + ("" if self.recipe_stated else " (default: none in splits.toml)"),
-            f"queries    {', '.join(self.queries)}",
-            *[f"attack     {self._role(one)}{one}" for one in self.attacks],
+            self._models_line(),
+            f"recipe     {self.recipe_in_words()}",
+            f"queries    {describe(self.queries)}",
+            *[_priced(f"attack     {self._role(one)}{one}", one, costs) for one in self._running],
             *self._not_run_lines(),
-            *[f"defense    {one}" for one in self.defenses],
+            *[_priced(f"defense    {one}", one, costs) for one in self.defenses],
             f"limits     TPR {self.limits.tpr:.0%} at {self.limits.fpr:.0%} FPR, AUC {self.limits.auc:.2f}",
         ]
         if self.evaluated < 10 / self.limits.fpr:
@@ -122,34 +146,71 @@ class Plan(BaseModel):
             )
         return "\n".join(rows)
 
+    def recipe_in_words(self) -> str:
+        """The recipe in one line, with where it comes from if that is not the owner."""
+        source = "" if self.recipe_stated else f": {source_of(self.recipe, stated=False)}"
+        return f"{self.recipe.describe()}{source}"
+
     def _not_run_lines(self) -> list[str]:
         reasons: dict[str, list[str]] = {}
         for attack in MEMBERSHIP:
-            if reason := _why_not(attack, self, Access.WEIGHTS):
+            if reason := why_not(attack, self, Access.WEIGHTS):
                 reasons.setdefault(reason, []).append(attack.card.id)
         left_out = [one.card.id for one in INVERSION if one.card.id not in self.attacks]
         if left_out:
             reasons.setdefault("not asked for", []).extend(left_out)
         lines = [f"not run    {', '.join(names)}: {reason}" for reason, names in reasons.items()]
-        if not any(one.primary for one in MEMBERSHIP if one.card.id in self.attacks):
+        if not any(self.role(one) is Role.PRIMARY for one in MEMBERSHIP if one.card.id in self._running):
             lines.append("warning    no primary attack is planned: every verdict on membership will be cannot say")
         return lines
 
+    def _models_line(self) -> str:
+        given = f", given in {self.given.name}" if self.given else ""
+        which = "of them" if self.given is None else "but the shadows"
+        proxies = f", all {which} frozen-feature proxies" if self.recipe.proxy else ""
+        fitted = f" (as many as fit into {self.max_time:,} s)" if self.max_time else ""
+        return f"models     {self.shadows} shadows{given}{fitted}, 2 null models, 1 control model{proxies}"
+
     def _records_line(self) -> str:
-        others = f", {self.others:,} other members in every shadow" if self.others else ""
+        where = "in every shadow" if self.given is None else "are not"
+        others = f", {self.others:,} other members {where}" if self.others else ""
         return f"records    {self.evaluated:,} members and {self.evaluated:,} non-members are evaluated{others}"
 
     def role(self, attack: Attack) -> Role:
-        """Whether an attack is declared primary."""
-        return Role.PRIMARY if attack.primary else Role.SECONDARY
+        """Whether an attack is declared primary; with few shadows RMIA takes LiRA's place at `scores` (DESIGN 7.2)."""
+        few = self.shadows <= _FEW_SHADOWS and attack.card.access is Access.SCORES
+        primary = attack.card.id == _PRIMARY_OF_FEW if few else attack.primary
+        return Role.PRIMARY if primary else Role.SECONDARY
+
+    @property
+    def _running(self) -> list[str]:
+        """The planned attacks less those that the plan has too few shadows for."""
+        idle = {one.card.id for one in MEMBERSHIP if why_not(one, self, Access.WEIGHTS)}
+        return [one for one in self.attacks if one not in idle]
 
     def _role(self, attack_id: str) -> str:
         return next((f"{self.role(one)} " for one in MEMBERSHIP if one.card.id == attack_id), "")
 
 
-def queries_for(recipe: Recipe) -> tuple[str, ...]:
-    """The queries that follow the target's training augmentation."""
-    return (IDENTITY, MIRROR) if "flip" in recipe.augmentation else (IDENTITY,)
+def _priced(line: str, name: str, costs: Mapping[str, str] | None) -> str:
+    return f"{line:46} {costs[name]}" if costs and name in costs else line
+
+
+def queries_for(recipe: Recipe, budget: str, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The queries that follow the target's training augmentation, as far as the budget pays for them.
+
+    Args:
+        recipe: Its flips and crops are followed.
+        budget: quick asks about no shifts. thorough asks about those along a diagonal only: what 64 shadows answer to
+            all 18 copies of 20,000 records would take 1.3 GB, and every control works on copies of it.
+        shape: Of a stored record, (height, width, channel); features are asked about as they are.
+    """
+    return _copies(recipe, budget, crop_pad(shape[0])) if len(shape) == 3 else (IDENTITY,)
+
+
+def _copies(recipe: Recipe, budget: str, pad: int) -> tuple[str, ...]:
+    shifted = "crop" in recipe.augmentation and budget != "quick"
+    return copies(pad if shifted else 0, mirrored="flip" in recipe.augmentation, diagonal=budget == "thorough")
 
 
 def chosen_ids(wanted: Sequence[str] | None, known: Sequence[str], option: str) -> tuple[str, ...]:
@@ -185,7 +246,7 @@ def probes_for(plan: Plan) -> tuple[Probe, ...]:
     return tuple(probe for probe in PROBES if probe.id in needed)
 
 
-def _why_not(attack: Attack, plan: Plan, shows: Access) -> str:
+def why_not(attack: Attack, plan: Plan, shows: Access) -> str:
     """Why an attack does not run, or nothing."""
     names = [one.name for one in BUDGETS]
     if attack.card.id not in plan.attacks:
@@ -193,6 +254,8 @@ def _why_not(attack: Attack, plan: Plan, shows: Access) -> str:
         return f"runs from --budget {attack.budget}" if dear else "not asked for"
     if attack.card.access is Access.SCORES and not shows.includes(Access.SCORES):
         return f"the wrapped model releases {shows} only"
+    if plan.shadows < attack.least_shadows:
+        return f"needs {attack.least_shadows} shadows, and the plan has {plan.shadows}"
     return ""
 
 
@@ -214,10 +277,26 @@ def run_battery(plan: Plan, evidence: Evidence, jury: Jury, *, shows: Access) ->
         shows: The most that queries of the target show. Attacks on `scores` need them; attacks on `weights` go around a
             wrapper, since whoever holds the file can.
     """
-    scored = [
-        Scored(attack, plan.role(attack), None, Skipped(reason=reason))
-        if (reason := _why_not(attack, plan, shows))
-        else run_attack(attack, plan.role(attack), evidence, jury, plan.limits)
-        for attack in MEMBERSHIP
-    ]
+    scored: list[Scored] = []
+    for attack in MEMBERSHIP:
+        role = plan.role(attack)
+        if reason := why_not(attack, plan, shows):
+            scored.append(Scored(attack, role, None, Skipped(reason=reason)))
+            continue
+        given = replace(evidence, oracle=oracle_of(scored, jury)) if attack.combines else evidence
+        scored.append(run_attack(attack, role, given, jury, plan.limits))
     return correct_primaries(scored, jury, plan.limits)
+
+
+def run_output_matrix(plan: Plan, target: Target, evidence: Evidence, jury: Jury) -> tuple[OutputLeak, ...]:
+    """What each granularity of the target's output gives away to one attacker, whatever attacks are planned."""
+    rows = {attack.card.id: attack for attack in MEMBERSHIP}
+    return output_matrix(
+        rows["lira-weights"],
+        rows["gap"],
+        evidence,
+        jury,
+        plan.limits,
+        shows=target.shows,
+        classes=target.facts.num_classes,
+    )

@@ -26,6 +26,7 @@ __all__ = [
     "State",
     "Weights",
     "first_few",
+    "is_weights_name",
     "locate",
     "read_header",
     "read_state",
@@ -104,6 +105,11 @@ class Header:
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: tuple[str, ...]
     architecture_hint: str | None
+
+
+def is_weights_name(name: str) -> bool:
+    """Whether a file of this name is taken for weights."""
+    return name.lower().endswith(_SUFFIXES)
 
 
 def locate(path: Path) -> CheckpointFiles:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 import click
 
 from auditor.cli.attacks import attacks
+from auditor.cli.canaries import canaries
 from auditor.cli.defenses import defenses
 from auditor.cli.exits import run
 from auditor.cli.inspect import inspect
 from auditor.cli.plan import plan
 from auditor.cli.render import render
 from auditor.cli.scan import scan
+from auditor.cli.selftest import selftest
 from auditor.cli.terminal import Terminal
 
 __all__ = ["cli", "main"]
@@ -42,7 +44,7 @@ def cli(terminal: Terminal, debug: bool) -> None:
     terminal.debug = debug
 
 
-for command in (scan, plan, inspect, render, attacks, defenses):
+for command in (scan, plan, inspect, render, attacks, defenses, canaries, selftest):
     cli.add_command(command)
 
 

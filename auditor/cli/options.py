@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["AuditArguments", "audit_arguments", "audit_options"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+_DURATION = re.compile(r"(?=\d)(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,7})s)?", re.ASCII)
 
 
 def _names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -37,6 +40,18 @@ def _access(_context: click.Context, _option: click.Parameter, value: str) -> Ac
     return Access(value)
 
 
+def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
+    """A length of time such as `45m`, `90s` or `1h30m` as whole seconds; one that is none at all is refused."""
+    if value is None:
+        return None
+    found = _DURATION.fullmatch(value)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total:
+        raise click.BadParameter(f"{value!r} is no length of time like 45m, 90s or 1h30m.", context, option)
+    return total
+
+
 class AuditArguments(TypedDict):
     """What Click hands to a command that carries `audit_arguments`."""
 
@@ -54,6 +69,8 @@ class AuditArguments(TypedDict):
     defenses: tuple[str, ...] | None
     trust_checkpoint: bool
     key: Path | None
+    shadows: Path | None
+    max_time: int | None
 
 
 _ARGUMENTS = (
@@ -80,6 +97,12 @@ _ARGUMENTS = (
         help="How many shadow models are trained and which attacks run; standard, or as the plan says.",
     ),
     click.option(
+        "--max-time",
+        metavar="TIME",
+        callback=_seconds,
+        help="Train no more shadows than fit, with the rest of the scan, into this time: 45m, 90s, 1h30m.",
+    ),
+    click.option(
         "--plan",
         metavar="FILE",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -91,6 +114,12 @@ _ARGUMENTS = (
         metavar="A,B,...",
         callback=_names_or_none,
         help="Only these defenses, or none; see `privaudit defenses`.",
+    ),
+    click.option(
+        "--shadows",
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Shadow models of your own instead of ours, with inclusion.npz; see docs/bring-your-own-shadows.md.",
     ),
     click.option(
         "--run-dir",

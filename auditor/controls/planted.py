@@ -1,9 +1,10 @@
 """Planted control (DESIGN 7.5): a leak of the size of the limit has to be found again.
 
-For every audit record the first pair of shadows has one model without it and one with it. The answers without it
-stand in the target's place (the pair leaves the pool) and pseudo-members are drawn at random: nothing leaks. Then a
-share q of the pseudo-members gets the answers of the model with the record, raised by four within-record standard
-deviations of the shadows, there and in every shadow that contains it: what memorising that record would look like.
+For every audit record the first shadow without it and the first with it are set aside; of complementary pairs that is
+the first pair. The answers without it stand in the target's place and pseudo-members are drawn at random: nothing
+leaks. The other shadows are the pool, record by record. Then a share q of the pseudo-members gets the answers of the
+model with the record, raised by four within-record standard deviations of the shadows, there and in every shadow that
+contains it: what memorising that record would look like.
 At q = (limit - FPR) / (1 - FPR) an attack that recognises every planted record just reaches the limit of rule 8.
 """
 
@@ -66,10 +67,10 @@ def planted_control(
     recovered: set[Access] = set()
     curve = None
     for attack in attacks:
-        access = attack.card.access
+        access, stage = attack.card.access, _Stage.of(evidence)
         for share in (0.0, at_limit / 2, at_limit, 2 * at_limit):
             rng = generator(seed, f"planted control, {attack.card.id}, {share:.6f}")
-            point, example = _dose(attack, evidence, jury, limits, share, tests, rng)
+            point, example = _dose(attack, stage, jury, limits, share, tests, rng)
             doses.append(point)
             if share != at_limit:
                 continue
@@ -102,13 +103,13 @@ def _sentence(found: Sequence[Measurement], size: str) -> str:
 
 
 def _dose(
-    attack: Attack, evidence: Evidence, jury: Jury, limits: Limits, share: float, tests: int, rng: np.random.Generator
+    attack: Attack, stage: _Stage, jury: Jury, limits: Limits, share: float, tests: int, rng: np.random.Generator
 ) -> tuple[DosePoint, RocCurve]:
     detections, rates = 0, []
     for _ in range(_PLANTINGS):
         pseudo = replace(jury, membership=rng.permutation(jury.membership), groups=None)
         planted = pseudo.membership & (rng.random(len(pseudo.membership)) < share)
-        scores = attack.score(_plant(evidence, planted))
+        scores = attack.score(stage.plant(planted))
         p_values = endpoint_p_values(attack, scores, pseudo, limits)
         detections += min(p_values) <= limits.family_wise_error / tests
         rates.append(tpr_at_fpr(scores, pseudo.membership, limits.fpr).value)
@@ -123,17 +124,54 @@ def _dose(
     return point, plain_curve(scores, pseudo.membership)
 
 
-def _plant(evidence: Evidence, planted: Flags) -> Evidence:
-    """The first pair's answers without each record in the target's place, with a leak planted on some records."""
-    pool = evidence.attacking_shadow(0)
-    has = evidence.shadow_membership[0]
-    first, second = (evidence.shadows.audit.model(index) for index in range(2))
-    lift = _Lift.of(evidence)
-    without = _where(has, second, first)
-    target = _where(planted, lift.raised(_where(has, first, second)), without)
-    inside = planted & pool.shadow_membership
-    shadows = replace(pool.shadows, audit=_where(inside, lift.raised(pool.shadows.audit), pool.shadows.audit))
-    return Evidence(Answers(target, evidence.shadows.calibration.model(0)), shadows, pool.shadow_membership)
+@dataclass(frozen=True)
+class _Stage:
+    """Where leaks are planted: for every record a model without it, one with it, and the pool of the others.
+
+    Calibrating answers are those of the first model, and of all from the third on, whoever is in the pool of a record:
+    attacks take their mean and pair none of them with a record.
+    """
+
+    without: Signals
+    inside: Signals
+    pool: Answers
+    pool_membership: Flags
+    calibration: Signals
+    lift: _Lift
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> _Stage:
+        audit, membership, calibration = (
+            evidence.shadows.audit,
+            evidence.shadow_membership,
+            evidence.shadows.calibration,
+        )
+        records = np.arange(membership.shape[1])
+        without, inside = membership.argmin(0), membership.argmax(0)
+        left = np.ones(membership.shape, dtype=bool)
+        left[without, records] = left[inside, records] = False
+        pool = np.argsort(~left, axis=0, kind="stable")[:-2]
+        return cls(
+            _of_models(audit, without),
+            _of_models(audit, inside),
+            Answers(_of_models(audit, pool), calibration.without_models([0, 1])),
+            membership[pool, records],
+            calibration.model(0),
+            _Lift.of(evidence),
+        )
+
+    def plant(self, planted: Flags) -> Evidence:
+        """The answers without each record in the target's place, with a leak planted on some records."""
+        target = _where(planted, self.lift.raised(self.inside), self.without)
+        told = planted & self.pool_membership
+        audit = _where(told, self.lift.raised(self.pool.audit), self.pool.audit)
+        return Evidence(Answers(target, self.calibration), replace(self.pool, audit=audit), self.pool_membership)
+
+
+def _of_models(signals: Signals, models: npt.NDArray[np.intp]) -> Signals:
+    """Answers of another model for every record; `models` is [record], or [place in the pool, record]."""
+    records = np.arange(models.shape[-1])
+    return Signals(**{name: array[models, records] for name, array in signals.arrays().items()})
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from auditor.compute import generator
 from auditor.membership.evidence import Evidence, Unavailable
 from auditor.signals import Signals
 from reference_attacks.membership import (
+    attack_d,
     attack_p,
     attack_r,
     base,
     class_vector,
+    combination,
     confidence,
     difficulty,
     entropy,
@@ -34,7 +38,9 @@ from reference_attacks.membership import (
     quantile,
     rapid,
     rmia,
+    seqmia,
     shokri,
+    trajectory,
 )
 from reference_attacks.membership import gap as gap_attack
 
@@ -42,6 +48,8 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 _REFERENCES = 4  # RAPID calibrates with four reference models; two more shadows teach it
+_NET_EPOCHS = 50  # TrajectoryMIA's and SeqMIA's nets learn on two shadows at once, not on one
+_LEAST_COMBINED = 2
 
 
 # --- the target alone -----------------------------------------------------------------------------------------------
@@ -122,6 +130,12 @@ def ye_reference(evidence: Evidence) -> Floats:
     return _against_shadows(attack_r.score, evidence, lambda signals: signals.released_margin)
 
 
+def ye_reference_gaussian(evidence: Evidence) -> Floats:
+    """Attack-R with a Gaussian: how far the margin lies above the shadows without the record, in their spread on it."""
+    score = partial(attack_r.score, settings=attack_r.AttackR(estimate="logit-gaussian"))
+    return _against_shadows(score, evidence, lambda signals: signals.released_margin)
+
+
 def watson(evidence: Evidence) -> Floats:
     """Loss, less the mean loss of the shadows without the record."""
     return _against_shadows(difficulty.score, evidence, lambda signals: -signals.loss)
@@ -140,6 +154,12 @@ def lira_offline(evidence: Evidence) -> Floats:
 def lira_offline_two_sided(evidence: Evidence) -> Floats:
     """LiRA, offline, two-sided: how unlikely the margin is among the shadows without the record."""
     return _against_shadows(lira.offline_two_sided, evidence, lambda signals: signals.released_margin)
+
+
+def lira_offline_student_t(evidence: Evidence) -> Floats:
+    """LiRA, offline, Student's t with a prior on the variance of each record."""
+    score = partial(lira.offline, settings=lira.LiRA(variance="student-t"))
+    return _against_shadows(score, evidence, lambda signals: signals.released_margin)
 
 
 def rmia_offline(evidence: Evidence) -> Floats:
@@ -183,6 +203,8 @@ def rapid_attack(evidence: Evidence) -> Floats:
     losses, membership = evidence.shadows.audit.loss, evidence.shadow_membership
     if len(losses) < _REFERENCES + 2:
         raise Unavailable(f"needs {_REFERENCES + 2} shadows, and the plan has {len(losses)}")
+    if membership[2:].all(0).any():
+        raise Unavailable("needs a shadow without each record beside the first two")
     return rapid.score(
         target_signal=evidence.target.audit.loss,
         reference_signal=losses[2:],
@@ -260,10 +282,13 @@ def li_class_vector(evidence: Evidence) -> Floats:
 def li_instance_vector(evidence: Evidence) -> Floats:
     """Whether the vector is nearer to the shadows with the record or to those without."""
     vectors = evidence.probed("vectors")
+    membership = vectors.shadow_membership
+    if membership.all(0).any() or not membership.any(0).all():
+        raise Unavailable("needs a shadow with each record and one without among those probed: a complementary pair")
     return instance_vector.score(
         target_vectors=vectors.target["vectors"],
         shadow_vectors=vectors.shadows["vectors"],
-        shadow_membership=vectors.shadow_membership,
+        shadow_membership=membership,
     )
 
 
@@ -290,18 +315,33 @@ def morgan_attack(evidence: Evidence) -> Floats:
 
 def translations(evidence: Evidence) -> Floats:
     """Which shifted copies are still classified rightly, weighed by a net that learned on shadows."""
-    probed = evidence.probed("translations")
+    return _of_copies("translations", evidence)
+
+
+def rotations(evidence: Evidence) -> Floats:
+    """Which rotated copies are still classified rightly, weighed by a net that learned on shadows."""
+    return _of_copies("rotations", evidence)
+
+
+def _of_copies(probe: str, evidence: Evidence) -> Floats:
+    probed = evidence.probed(probe)
     return label_only.score(
         target_correct=probed.target["correct"] > 0,
         shadow_correct=probed.shadows["correct"] > 0,
         shadow_membership=probed.shadow_membership,
-        rng=generator(evidence.known().seed, "translations"),
+        rng=generator(evidence.known().seed, probe),
     )
 
 
 def label_noise(evidence: Evidence) -> Floats:
     """Share of noisy copies that keep the true label."""
     return evidence.probed("label noise").target["share"].copy()
+
+
+def boundary_distance(evidence: Evidence) -> Floats:
+    """How far the record is from the decision boundary, for a sample of the records."""
+    probed = evidence.probed("boundary")
+    return probed.over_records(probed.target["distance"])
 
 
 def gradient_norm(evidence: Evidence) -> Floats:
@@ -314,3 +354,57 @@ def gradient_norm(evidence: Evidence) -> Floats:
         shadow_norms=probed.shadows["norms"],
         shadow_membership=probed.shadow_membership,
     )
+
+
+# --- models distilled from what is released -------------------------------------------------------------------------
+
+
+def loss_trajectory(evidence: Evidence) -> Floats:
+    """The loss along a distillation, weighed by a net that learned on shadows distilled alike."""
+    probed = evidence.probed("distillation")
+    network = replace(trajectory.Trajectory().network, epochs=_NET_EPOCHS)
+    return trajectory.score(
+        target_trajectory=probed.target["metrics"][:, :, 0],
+        shadow_trajectory=probed.pooled("metrics")[:, :, 0],
+        shadow_membership=probed.shadow_membership.ravel(),
+        rng=generator(evidence.known().seed, "trajectory"),
+        settings=trajectory.Trajectory(network),
+    )
+
+
+def metric_sequences(evidence: Evidence) -> Floats:
+    """Five metrics along the same distillation, read in order by a recurrent net that learned on shadows."""
+    probed = evidence.probed("distillation")
+    seed = int(generator(evidence.known().seed, "seqmia").integers(2**31))
+    return seqmia.score(
+        target_sequences=probed.target["metrics"],
+        shadow_sequences=probed.pooled("metrics"),
+        shadow_membership=probed.shadow_membership.ravel(),
+        generator=torch.Generator().manual_seed(seed),
+        settings=seqmia.SeqMIA(epochs=_NET_EPOCHS),
+    )
+
+
+def ye_distilled(evidence: Evidence) -> Floats:
+    """Attack-D: how far the margin lies above that of models distilled from the target."""
+    return attack_d.score(
+        target_signal=evidence.target.audit.released_margin[:, :1],
+        distilled_signal=evidence.probed("students").target["margins"].T[:, :, None],
+    )
+
+
+# --- the other attacks together ---------------------------------------------------------------------------------------
+
+
+def oracle_combination(evidence: Evidence) -> Floats:
+    """The other attacks' scores, weighed by who of the selecting half is a member; no score for that half itself."""
+    oracle = evidence.oracle
+    if oracle is None or len(oracle.scores) < _LEAST_COMBINED:
+        raise Unavailable("needs two other attacks on labels or scores that scored every record")
+    combined = np.full(len(oracle.fitting), np.nan)
+    combined[~oracle.fitting] = combination.score(
+        fitting_scores=oracle.scores[:, oracle.fitting],
+        fitting_membership=oracle.membership,
+        judged_scores=oracle.scores[:, ~oracle.fitting],
+    )
+    return combined

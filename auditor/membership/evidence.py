@@ -11,7 +11,7 @@ import numpy.typing as npt
 from auditor.findings import AttackCard
 from auditor.laboratory import Answers, Arrays
 
-__all__ = ["Attack", "Context", "Evidence", "NullModels", "Probed", "Unavailable"]
+__all__ = ["Attack", "Context", "Evidence", "NullModels", "Oracle", "Probed", "Unavailable"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -26,8 +26,8 @@ class Probed:
     """What a probe saw.
 
     Attributes:
-        target: Of the target [row, ...].
-        shadows: Of some shadows [model, row, ...].
+        target: Of the target [row, ...]; a probe that counts what it asks says so under "queries" [row].
+        shadows: Of some shadows [model, row, ...]; nothing where the probe is not read there.
         shadow_membership: bool [model, row], which of the rows each of those trained on.
         rows: Position of each row among the audit records.
         records: How many audit records there are.
@@ -44,6 +44,17 @@ class Probed:
         spread = np.full(self.records, np.nan)
         spread[self.rows] = scores
         return spread
+
+    @property
+    def queries(self) -> int | None:
+        """How often the target was asked about a record, on average; None where the probe did not count."""
+        counted = self.target.get("queries")
+        return None if counted is None else round(float(counted.mean()))
+
+    def pooled(self, name: str) -> Floats:
+        """What was seen of all those shadows, one below the other [model x row, ...]."""
+        seen = self.shadows[name]
+        return seen.reshape(-1, *seen.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,23 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Oracle:
+    """What no attacker has, for the one row that combines attacks: scores of the others, and who half of them are.
+
+    Attributes:
+        scores: Of every attack that scored all records by labels or scores alone [attack, record].
+        fitting: The half on which choices are made, bool [record].
+        membership: Of that half only, bool [fitting record].
+        queries: How often those attacks together ask about a record.
+    """
+
+    scores: Floats
+    fitting: Flags
+    membership: Flags
+    queries: int
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What the attacker has: answers of the attacked model, answers of the shadows, and who was in which shadow.
 
@@ -75,6 +103,7 @@ class Evidence:
         shadow_membership: bool [model, record] over the audit set.
         context: What is known of the records themselves; None in simulations.
         probes: What further passes saw, by probe id, or why one saw nothing; gone in front of another model.
+        oracle: Given to an attack that `combines`, and to no other.
     """
 
     target: Answers
@@ -82,10 +111,11 @@ class Evidence:
     shadow_membership: Flags
     context: Context | None = None
     probes: Mapping[str, Probed | Exception] = field(default_factory=dict)
+    oracle: Oracle | None = None
 
     def attacking(self, target: Answers) -> Evidence:
         """The same attacker in front of another model."""
-        return replace(self, target=target, probes={})
+        return replace(self, target=target, probes={}, oracle=None)
 
     def known(self) -> Context:
         """What is known of the records.
@@ -109,13 +139,18 @@ class Evidence:
             raise found
         return found
 
+    def kin(self, index: int) -> list[int]:
+        """A shadow, and those trained on the same audit records or on exactly the others: one tells of the other."""
+        agreement = (self.shadow_membership == self.shadow_membership[index]).mean(1)
+        return np.flatnonzero((agreement == 0) | (agreement == 1)).tolist()
+
     def attacking_shadow(self, index: int) -> Evidence:
         """One shadow in the target's place; it and its twin leave the pool (DESIGN 7.1)."""
-        pair = [index - index % 2, index - index % 2 + 1]
+        leaving = self.kin(index)
         return Evidence(
             target=self.shadows.model(index),
-            shadows=self.shadows.without_models(pair),
-            shadow_membership=np.delete(self.shadow_membership, pair, axis=0),
+            shadows=self.shadows.without_models(leaving),
+            shadow_membership=np.delete(self.shadow_membership, leaving, axis=0),
             context=self.context,
         )
 
@@ -140,7 +175,9 @@ class Attack:
         least_shadows: How many shadows it needs.
         budget: The smallest budget that runs it.
         probe: The id of the probe it reads, if any.
-        queries: How often it asks about a record; None: as often as the plan asks everybody.
+        queries: How often it asks about a record; None: as often as the plan asks everybody. A probe that counts its
+            questions knows better.
+        combines: Whether it weighs the scores of the others, with an oracle; it runs after them.
     """
 
     card: AttackCard
@@ -151,3 +188,4 @@ class Attack:
     budget: str = "quick"
     probe: str | None = None
     queries: int | None = None
+    combines: bool = False

@@ -31,17 +31,17 @@ def records_context(target: Target, audit_set: AuditSet, seed: int) -> Context:
 def run_probes(
     probes: Sequence[Probe], laboratory: Laboratory, target: Target, sets: Sequence[TrainingSet]
 ) -> dict[str, Probed | Exception]:
-    """Send every probe through the target and through some shadows; one that fails leaves its exception."""
+    """Send every probe through the target, and through some shadows if attacks read it there; or keep its exception."""
     return {probe.id: _run_probe(probe, laboratory, target, sets) for probe in probes}
 
 
 def _run_probe(probe: Probe, laboratory: Laboratory, target: Target, sets: Sequence[TrainingSet]) -> Probed | Exception:
-    rows = laboratory.rows(probe)
+    rows, models = laboratory.rows(probe), sets if probe.on_shadows else ()
     try:
         return Probed(
             target=laboratory.probe_target(probe, target, seed=0),
-            shadows=_stacked(laboratory.probe(probe, sets, task=f"{probe.id} probe")),
-            shadow_membership=np.stack([one.included for one in sets])[:, rows],
+            shadows=_stacked(laboratory.probe(probe, models, task=f"{probe.id} probe")),
+            shadow_membership=np.stack([one.included for one in sets])[: len(models), rows],
             rows=rows,
             records=laboratory.audit_set.records.n,
         )
@@ -50,4 +50,5 @@ def _run_probe(probe: Probe, laboratory: Laboratory, target: Target, sets: Seque
 
 
 def _stacked(models: Sequence[Arrays]) -> Mapping[str, np.ndarray]:
-    return {name: np.stack([model[name] for model in models]) for name in models[0]}
+    names = models[0] if models else ()
+    return {name: np.stack([model[name] for model in models]) for name in names}

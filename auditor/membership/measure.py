@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter, process_time
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from auditor.findings import (
     Skipped,
 )
 from auditor.laboratory import Answers
-from auditor.membership.evidence import Attack, Evidence, Unavailable
+from auditor.membership.evidence import Attack, Evidence, Oracle, Probed, Unavailable
 from auditor.splits import Records
 from auditor.stats.auc import auc, auc_p_value, auc_upper_bound
 from auditor.stats.estimate import Estimate
@@ -43,6 +44,7 @@ from auditor.stats.low_fpr import (
 )
 from auditor.stats.multiplicity import holm
 from auditor.stats.roc import roc_band, roc_curve, thin_roc
+from auditor.threat import Access
 from auditor.verdict import Limits
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "crash_report",
     "endpoint_p_values",
     "measure",
+    "oracle_of",
     "plain_curve",
     "primary_p_values",
     "run_attack",
@@ -103,12 +106,17 @@ class Jury:
 
 @dataclass(frozen=True)
 class Scored:
-    """An attack with the scores it gave to all audit records; None where it did not run, NaN where it did not ask."""
+    """An attack with the scores it gave to all audit records; None where it did not run, NaN where it did not ask.
+
+    The seconds are those of scoring and measuring.
+    """
 
     attack: Attack
     role: Role
     scores: Floats | None
     outcome: Completed | Skipped | Failed
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     @property
     def result(self) -> AttackResult:
@@ -118,14 +126,21 @@ class Scored:
 
 def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limits: Limits) -> Scored:
     """Run one attack and measure it; a crash of the attack is an outcome, not an end."""
+    wall, cpu = perf_counter(), process_time()
+    scored = _run(attack, role, evidence, jury, limits)
+    return replace(scored, wall_seconds=perf_counter() - wall, cpu_seconds=process_time() - cpu)
+
+
+def _run(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limits: Limits) -> Scored:
     if len(evidence.shadow_membership) < attack.least_shadows:
         reason = f"needs {attack.least_shadows} shadows, and the plan has {len(evidence.shadow_membership)}"
         return Scored(attack, role, None, Skipped(reason=reason))
     try:
         scores = attack.score(evidence)
         seen, where = _reported(jury, role, scores)
-        queries = attack.queries or evidence.target.audit.correct.shape[1]
-        outcome = measure(attack, scores[seen], jury.only(seen), limits, where=where, queries=queries)
+        outcome = measure(
+            attack, scores[seen], jury.only(seen), limits, where=where, queries=_queries(attack, evidence)
+        )
         return Scored(attack, role, scores, outcome)
     except Unavailable as missing:
         return Scored(attack, role, None, Skipped(reason=str(missing)))
@@ -133,12 +148,40 @@ def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limit
         return Scored(attack, role, None, Failed(error=crash_report(error)))
 
 
+def _queries(attack: Attack, evidence: Evidence) -> int:
+    """How often the target was asked about a record: as counted, else as the row says, else once per query."""
+    probed = evidence.probes.get(attack.probe or "")
+    counted = probed.queries if isinstance(probed, Probed) else None
+    if attack.combines and evidence.oracle is not None:
+        counted = evidence.oracle.queries
+    return counted or attack.queries or evidence.target.audit.correct.shape[1]
+
+
 def _reported(jury: Jury, role: Role, scores: Floats) -> tuple[Flags, str]:
     asked = ~np.isnan(scores)
-    sampled = "" if asked.all() else f" of a sample of {int(asked.sum()):,} records"
-    if role is Role.PRIMARY:
-        return asked, "all audit records" + sampled
-    return asked & ~jury.selection, "the reporting half" + sampled
+    judged = np.ones_like(asked) if role is Role.PRIMARY else ~jury.selection
+    where = "all audit records" if role is Role.PRIMARY else "the reporting half"
+    sampled = "" if asked[judged].all() else f" of a sample of {int(asked.sum()):,} records"
+    return asked & judged, where + sampled
+
+
+def oracle_of(scored: Sequence[Scored], jury: Jury) -> Oracle:
+    """What the combination of attacks is given: scores of those before it, and membership of the selecting half."""
+    ran = [
+        (one.attack.probe, one.outcome.queries_per_record, one.scores)
+        for one in scored
+        if isinstance(one.outcome, Completed) and one.attack.card.access is not Access.WEIGHTS
+        if one.scores is not None and not np.isnan(one.scores).any()
+    ]
+    passes: dict[str | None, int] = {}
+    for probe, queries, _ in ran:
+        passes[probe] = max(queries, passes.get(probe, 0))
+    return Oracle(
+        scores=np.array([scores for _, _, scores in ran]).reshape(len(ran), len(jury.membership)),
+        fitting=jury.selection,
+        membership=jury.membership[jury.selection],
+        queries=sum(passes.values()),
+    )
 
 
 def crash_report(error: Exception) -> str:
@@ -243,7 +286,8 @@ def _upper_bound(endpoint: Endpoint, scores: Floats, jury: Jury, limits: Limits,
 def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits) -> SecondaryChoice | None:
     """The best secondary attack by AUC on the selecting half, and what it reaches on the other half.
 
-    Attacks that asked about a sample only do not compete: their AUC is of other records.
+    Attacks without a score for every record do not compete: a sample's AUC is of other records, and the combination has
+    seen who of the selecting half is a member.
     """
     ran = [
         (one.attack.card, one.scores)

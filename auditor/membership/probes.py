@@ -1,24 +1,44 @@
-"""Further passes over the audit set, each for the attacks that need it; the rows of `PROBES` are literal."""
+"""Further passes over the audit set, each for the attacks that need it; the rows of `PROBES` are literal.
+
+Some are reduced, to cost less than the shadows do: fewer noisy copies, a sample of records for the search of the
+boundary, short distillations. The cards of the attacks that read them say so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auditor.laboratory import Arrays, Asked, Probe
 from auditor.membership.evidence import Unavailable
 from auditor.records import Inputs
-from auditor.signals import class_vectors
+from auditor.signals import class_probabilities, class_vectors
 from auditor.target import Target
-from reference_attacks.membership import gradient, label_only, merlin, noise_robustness
+from reference_attacks.membership import (
+    boundary,
+    distillation,
+    gradient,
+    label_only,
+    merlin,
+    noise_robustness,
+    seqmia,
+)
 from reference_attacks.membership import signals as formulas
 
 __all__ = ["PROBES"]
 
+Floats = npt.NDArray[np.float64]
+
 _NOISY_COPIES = 100
+_ROTATION = 5  # degrees
+_SEARCHED = 100  # records a side whose boundary is searched
+_STARTS = 500
+_STUDENTS = 4
+_DISTILLATION = distillation.Distillation(epochs=20, learning_rate=0.05, batch_size=64)
 
 
 def released_vectors(asked: Asked) -> Arrays:
@@ -39,8 +59,17 @@ def merlin_ratios(asked: Asked) -> Arrays:
 
 def translated(asked: Asked) -> Arrays:
     """Whether the record and its shifts by one pixel are classified rightly, 0 or 1 [record, query]."""
+    return _moved(asked, label_only.Augmentations(shift=1))
+
+
+def rotated(asked: Asked) -> Arrays:
+    """Whether the record and its rotations by up to 5 degrees are classified rightly, 0 or 1 [record, query]."""
+    return _moved(asked, label_only.Augmentations(shift=0, rotation=_ROTATION))
+
+
+def _moved(asked: Asked, copies: label_only.Augmentations) -> Arrays:
     images, classes = _images(asked.records.inputs), torch.tensor(asked.records.labels)
-    correct = label_only.probe(predict=_labels_of(asked.target), inputs=images, labels=classes)
+    correct = label_only.probe(predict=_labels_of(asked.target), inputs=images, labels=classes, settings=copies)
     return {"correct": correct.astype(np.float64)}
 
 
@@ -54,6 +83,74 @@ def label_noise(asked: Asked) -> Arrays:
         generator=torch.Generator().manual_seed(asked.seed),
     )
     return {"share": share}
+
+
+def boundary_distances(asked: Asked) -> Arrays:
+    """L2 distance to the decision boundary in units of pixels in [0, 1], and the labels asked for, both [record]."""
+    some = np.linspace(0, asked.own.n - 1, min(asked.own.n, _STARTS)).astype(np.intp)  # own may be sorted by class
+    found = boundary.probe(
+        predict=_labels_of(asked.target),
+        inputs=_images(asked.records.inputs),
+        labels=torch.tensor(asked.records.labels),
+        generator=torch.Generator().manual_seed(asked.seed),
+        starts=_images(asked.own.inputs[some]),
+    )
+    return {"distance": found.distance, "queries": found.queries.astype(np.float64)}
+
+
+def distilled(asked: Asked) -> Arrays:
+    """SeqMIA's metrics under a student after every epoch, and last under the model [record, snapshot, metric].
+
+    All models' students start from the same weights and see the same batches, so that snapshots can be compared.
+    """
+    seen = [_metrics(student, asked) for student in _students(asked, first_weights=0)]
+    return {"metrics": np.stack([*seen, _metrics(asked.target, asked)], axis=1)}
+
+
+def student_margins(asked: Asked) -> Arrays:
+    """Margins of the released probabilities under the last snapshots of several students [record, student]."""
+    margins = []
+    for first_weights in range(1, _STUDENTS + 1):
+        *_, last = _students(asked, first_weights)
+        vectors = class_probabilities(last, asked.records.inputs)
+        margins.append(formulas.released_margin(vectors, asked.records.labels))
+    return {"margins": np.stack(margins, axis=1)}
+
+
+class _OfRecords(nn.Module):
+    """A fresh model that takes stored records, so that they need not be held prepared."""
+
+    def __init__(self, model: Target) -> None:
+        super().__init__()
+        self.model = model
+        self.module = model.module.to(model.device)
+
+    def forward(self, records: Tensor) -> Tensor:
+        return self.model.logits(records)
+
+
+def _students(asked: Asked, first_weights: int) -> Iterator[Target]:
+    """A student of what the model releases about the attacker's own records, the same after every epoch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(first_weights)
+        student = asked.blueprint.template()
+
+    def teacher(records: Tensor) -> Tensor:
+        released = class_vectors(asked.target, records.cpu().numpy())[1]
+        return torch.from_numpy(released).to(student.device).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    for _ in distillation.snapshots(
+        teacher=teacher,
+        student=_OfRecords(student),
+        inputs=torch.from_numpy(np.array(asked.own.inputs)).to(student.device),
+        generator=torch.Generator().manual_seed(first_weights),
+        settings=_DISTILLATION,
+    ):
+        yield student
+
+
+def _metrics(model: Target, asked: Asked) -> Floats:
+    return seqmia.metrics(class_probabilities(model, asked.records.inputs), asked.records.labels)
 
 
 def gradient_norms(asked: Asked) -> Arrays:
@@ -105,6 +202,10 @@ PROBES = (
     Probe("vectors", released_vectors),
     Probe("merlin", merlin_ratios),
     Probe("translations", translated),
-    Probe("label noise", label_noise),
+    Probe("rotations", rotated),
+    Probe("label noise", label_noise, on_shadows=False),
+    Probe("boundary", boundary_distances, sample=_SEARCHED, on_shadows=False),
+    Probe("distillation", distilled),
+    Probe("students", student_margins, on_shadows=False),
     Probe("gradients", gradient_norms),
 )

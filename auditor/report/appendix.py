@@ -12,6 +12,7 @@ from auditor.findings import (
     Failed,
     Skipped,
 )
+from auditor.queries import describe
 from auditor.report import wording
 from auditor.report.terms import TERMS
 from auditor.report.text import (
@@ -36,7 +37,7 @@ __all__ = ["data_facts", "defense_methods", "environment", "methods", "recipe_fa
 
 def methods(report: AuditReport) -> tuple[Method, ...]:
     """Every membership and inversion attack: what it is, what it was given, what became of it."""
-    found = [_method(result.card, str(result.role), _outcome(result)) for result in report.membership]
+    found = [_method(result.card, str(result.role), _outcome(result, report)) for result in report.membership]
     for result in report.inversion:
         outcome = f"ran on {count(result.classes)} classes, {count(result.queries_per_class)} queries per class"
         told = outcome if result.status == "completed" else f"{result.status}: {clean(result.reason)}"
@@ -44,7 +45,7 @@ def methods(report: AuditReport) -> tuple[Method, ...]:
     return tuple(found)
 
 
-def _outcome(result: AttackResult) -> tuple[str, ...]:
+def _outcome(result: AttackResult, report: AuditReport) -> tuple[str, ...]:
     match result.outcome:
         case Skipped(reason=reason):
             return (f"not run: {clean(reason)}",)
@@ -52,16 +53,18 @@ def _outcome(result: AttackResult) -> tuple[str, ...]:
             return (f"failed: {clean(error)}",)
         case Completed() as done:
             where = f"evaluated on {clean(done.evaluated_on)}, {count(done.queries_per_record)} queries per record"
-            return (*(_endpoint_told(end) for end in done.endpoints), where)
+            tested = report.stage == "complete"
+            return (*(_endpoint_told(end, tested=tested) for end in done.endpoints), where)
 
 
-def _endpoint_told(end: Endpoint) -> str:
+def _endpoint_told(end: Endpoint, *, tested: bool) -> str:
+    """An endpoint in a line; its p only once every test of the family is there."""
     found = end.estimate
     told = f"{metric_name(end.metric, end.fpr)} {cell(found, metric_unit(end.metric))}, {counts(found.n)}"
     p = p_value(end.p_value)
-    tested = f"p {p}" if p.startswith("<") else f"p = {p}"
+    test = (f", p {p}" if p.startswith("<") else f", p = {p}") if tested else ""
     small = ", n too small for a headline" if end.appendix else ""
-    return f"{told}, {tested}, {clean(found.method)}, {interval_name(found)}{small}"
+    return f"{told}{test}, {clean(found.method)}, {interval_name(found)}{small}"
 
 
 def _method(card: AttackCard, role: str, outcome: tuple[str, ...]) -> Method:
@@ -131,7 +134,7 @@ def recipe_facts(report: AuditReport) -> Facts:
         ("Shadow models", f"{count(plan.shadows)}, of {count(plan.epochs)} epochs"),
         ("Null and control models", f"{count(plan.null_models)} and {count(plan.control_models)}"),
         ("Recipe", clean(plan.recipe)),
-        ("Queries", clean(", ".join(plan.queries))),
+        ("Queries", clean(describe(plan.queries))),
         ("Limits", f"AUC {scaled(plan.auc_limit)}; TPR {level(plan.tpr_limit)} at {level(plan.tpr_fpr)} FPR"),
         ("Preprocessing", f"mean {mean}; std {std}; {prep.interpolation}; from {clean(prep.source)}"),
         ("Architecture", clean(report.model.architecture_evidence)),

@@ -21,6 +21,7 @@ __all__ = [
     "DOSES",
     "HISTOGRAMS",
     "INVERSION",
+    "OUTPUTS",
     "ROC",
     "alt_attacks",
     "alt_defenses",
@@ -44,6 +45,12 @@ ATTACKS = (
     "run. Hollow: secondary. Dotted line: guessing. Dashed line: the limit that an upper bound must stay under."
 )
 HISTOGRAMS = "What the model's answers look like on members (filled) and on non-members (outlined)."
+OUTPUTS = (
+    "The same attacker each time, online LiRA with pooled variance and one query a record, on the margin of the true "
+    "class as far as the output shows it; for labels the gap attack. Secondary numbers of the reporting half: not "
+    "corrected, nothing is chosen among them and no verdict rests on them. Whoever has every probability can coarsen "
+    "them, so a larger number on a coarser output counts there too. Dotted line: guessing."
+)
 INVERSION = (
     "What each inversion attack reaches above its controls, which did not see the records. Dotted line: no excess."
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from auditor.findings import AuditReport, CheckLevel
-from auditor.report import pick, wording
-from auditor.report.text import clean, date, phrase, short, unit_of
+from auditor.findings import AuditReport, CheckLevel, Metric
+from auditor.report import pick, stage, wording
+from auditor.report.text import cell, clean, counts, date, interval_name, phrase, short, unit_of
 
 __all__ = ["render_markdown"]
 
@@ -18,12 +18,14 @@ def render_markdown(report: AuditReport) -> str:
     """Verdicts, the numbers that carry them, controls and doubts; the full report has the evidence."""
     parts = (
         [f"# Privacy audit of {_escape(short(report.model.name))}"],
+        _banner(report),
         [_subtitle(report)],
         _verdicts(report),
         _numbers(report),
-        ["**What to do**", "", *(f"* {_escape(a.title)}. {_escape(a.effect)}" for a in wording.actions(report))],
+        ["**What to do**", "", *(f"* {_escape(a.title)}. {_escape(a.effect)}" for a in stage.actions(report))],
+        _instant(report),
         _controls(report),
-        [_escape(wording.scope(report)), _escape(wording.best_of_all(report)), *_not_run(report)],
+        [_escape(stage.scope(report)), _findings(report), *_not_run(report)],
     )
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -35,6 +37,11 @@ def _escape(text: str) -> str:
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     lines = [head, tuple("---" for _ in head), *(tuple(_escape(cell) for cell in row) for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _banner(report: AuditReport) -> list[str]:
+    told = stage.banner(report)
+    return [f"> **{_escape(told)}**"] if told else []
 
 
 def _subtitle(report: AuditReport) -> str:
@@ -63,9 +70,33 @@ def _verdicts(report: AuditReport) -> list[str]:
 def _numbers(report: AuditReport) -> list[str]:
     rows = [
         (number.title, number.value, number.interval, number.n, number.beside)
-        for number in wording.carrying_numbers(report)
+        for number in stage.carrying_numbers(report)
     ]
     return _table(("Number", "Value", "Interval", "n", "Beside it"), rows)
+
+
+def _instant(report: AuditReport) -> list[str]:
+    told, table = stage.instant_told(report), stage.instant(report)
+    if not told:
+        return []
+    head, rows = tuple(table.head), [tuple(map(str, row.cells)) for row in table.rows]
+    return [f"**At once, from the target alone.** {_escape(told)}", *(["", *_table(head, rows)] if rows else [])]
+
+
+def _findings(report: AuditReport) -> str:
+    return " ".join(_escape(told) for told in (stage.best_of_all(report), _outputs(report)) if told)
+
+
+def _outputs(report: AuditReport) -> str:
+    """What each kind of output gives away, in one sentence."""
+    measured = [(leak, pick.endpoint(leak.outcome, Metric.AUC, 0.0)) for leak in report.output_matrix]
+    found = [(leak.granularity, end.estimate) for leak, end in measured if end]
+    if not found:
+        return ""
+    first = found[0][1]
+    told = "; ".join(f"{short(name)} {cell(estimate)}" for name, estimate in found)
+    what = f"AUC of one attacker, {interval_name(first)}, {counts(first.n)}, not corrected"
+    return f"What each kind of output gives away ({what}): {told}."
 
 
 def _controls(report: AuditReport) -> list[str]:
@@ -82,7 +113,7 @@ def _controls(report: AuditReport) -> list[str]:
         for check in report.checks
         if check.level is not CheckLevel.PASS
     ]
-    return _table(("Control or check", "Result", "Measured"), rows)
+    return _table(("Control or check", "Result", "Measured"), rows) if rows else []
 
 
 def _not_run(report: AuditReport) -> list[str]:

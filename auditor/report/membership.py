@@ -55,7 +55,7 @@ def pictures(report: AuditReport) -> tuple[Picture, ...]:
 
 
 def _roc(report: AuditReport) -> Picture | None:
-    curves = _curves(report)
+    curves = _curves(report) if report.stage == "complete" else []
     if not curves:
         return None
     floor, fpr = 1 / max(report.data.evaluated, 10), report.plan.tpr_fpr

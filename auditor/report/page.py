@@ -6,7 +6,7 @@ The templates print a `Page` and decide nothing. HTML and PDF are made from the 
 from __future__ import annotations
 
 from auditor.findings import AuditReport, Verdict, VerdictState
-from auditor.report import appendix, evidence, membership, pick, wording
+from auditor.report import appendix, evidence, granularity, membership, pick, stage, wording
 from auditor.report.terms import DATA_STATEMENT, GLOSSARY, METHODS
 from auditor.report.text import clean, count, date, short
 from auditor.report.view import Facts, Page, Tile, VerdictLine
@@ -22,20 +22,26 @@ def build_page(report: AuditReport) -> Page:
         created=date(report.created),
         created_iso=report.created.isoformat(timespec="seconds"),
         short_hash=clean(report.model.sha256, 13).rstrip("…"),
+        banner=stage.banner(report),
         facts=_title_facts(report),
         tiles=tuple(_tile(report, access) for access in pick.RELEASES),
-        numbers=wording.carrying_numbers(report),
-        actions=wording.actions(report),
-        scope=wording.scope(report),
-        best_of_all=wording.best_of_all(report),
+        numbers=stage.carrying_numbers(report),
+        actions=stage.actions(report),
+        scope=stage.scope(report),
+        best_of_all=stage.best_of_all(report),
         not_run=tuple(
             (wording.named(cards), clean(reason).rstrip(".")) for cards, reason in pick.not_run_by_reason(report)
         ),
         primary_endpoints=membership.primary_endpoints(report),
         membership=membership.pictures(report),
         secondary=wording.secondary(report),
+        instant_told=stage.instant_told(report),
+        instant=stage.instant(report),
+        outputs=granularity.output_figure(report),
+        output_table=granularity.output_table(report),
         exposure=membership.exposure(report),
         record_exposure=wording.record_exposure(report),
+        exposed_groups=granularity.exposed_groups(report),
         inversion=evidence.inversion(report),
         inversion_table=evidence.inversion_table(report),
         defenses=evidence.defenses(report),

@@ -5,9 +5,9 @@ from __future__ import annotations
 __all__ = ["DATA_STATEMENT", "GLOSSARY", "METHODS", "TERMS"]
 
 DATA_STATEMENT = (
-    "No training record, and no image derived from one, is in this report. Record ids are keyed hashes under the "
-    "owner's key, which never leaves the owner's machine; only its fingerprint is printed. Where classes are people, "
-    "class names are pseudonyms."
+    "No training record, and no image derived from one, is in this report. Ids of records and groups are keyed hashes "
+    "under the owner's key, which never leaves the owner's machine; only its fingerprint is printed. Where classes are "
+    "people, class names are pseudonyms."
 )
 
 METHODS = (
@@ -31,6 +31,10 @@ METHODS = (
         "Secondary attacks",
         "Chosen on one half of the audit records, reported on the other; never the ground of a verdict.",
     ),
+    (
+        "Tail estimate",
+        "As TPR at low FPR, members and non-members exchanged: non-members with a loss that few members reach.",
+    ),
     ("Shares and means", "Clopper-Pearson for shares, Student's t for means, unless the table names another method."),
 )
 
@@ -41,7 +45,7 @@ GLOSSARY = (
     ("Access", "What the attacker sees: labels, scores (class probabilities), or the weights."),
     (
         "Shadow model",
-        "A model trained by the auditor on a known part of the data, to learn what membership looks like.",
+        "A model like the audited one, trained on a known part of the data, to learn what membership looks like.",
     ),
     ("FPR, TPR", "False positive rate: non-members wrongly flagged. True positive rate: members recognised."),
     ("AUC", "The chance that a random member scores above a random non-member; 0.50 is guessing."),

@@ -88,6 +88,7 @@ class Page:
     created: str
     created_iso: str
     short_hash: str
+    banner: str
     facts: Facts
     tiles: tuple[Tile, ...]
     numbers: tuple[Number, ...]
@@ -98,8 +99,13 @@ class Page:
     primary_endpoints: Table
     membership: tuple[Picture, ...]
     secondary: str
+    instant_told: str
+    instant: Table
+    outputs: Picture | None
+    output_table: Table
     exposure: Picture | None
     record_exposure: str
+    exposed_groups: Table
     inversion: Picture | None
     inversion_table: Table
     defenses: Picture | None

@@ -24,7 +24,8 @@ What we changed
     One output instead of two, weight decay on matrices only, metrics standardised by the shadow's records over all
     snapshots. Adam at 0.01 falling by a tenth every 10 epochs, weight decay 1e-4, 150 epochs and batches of 100 are
     theirs. Training is in float32 as there, the scores are computed in float64.
-    The shadow is trained on half of the audited records, so its records may be the target's.
+    The shadow is trained on half of the audited records, so its records may be the target's. Several shadows may be
+    given one below the other: each (shadow, record) is a row to learn from.
     The number of snapshots is that of the arrays; the authors take 50.
 
 Published number and ours

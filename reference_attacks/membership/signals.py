@@ -22,9 +22,20 @@ from reference_attacks.membership._inputs import (
     as_signal,
 )
 
-__all__ = ["FLOOR", "confidence", "cross_entropy", "entropy", "logit_margin", "modified_entropy", "released_margin"]
+__all__ = [
+    "FLOOR",
+    "confidence",
+    "cross_entropy",
+    "entropy",
+    "logit_margin",
+    "modified_entropy",
+    "released_margin",
+    "rounded_margin",
+    "top_margin",
+]
 
 _ENTROPY_FLOOR = 1e-30
+_HALF_UNIT = 2.0**-25  # half of the step from 1 to the next smaller float32
 
 
 def logit_margin(logits: SignalArray, labels: LabelArray) -> FloatArray:
@@ -58,9 +69,55 @@ def released_margin(probabilities: SignalArray, labels: LabelArray) -> FloatArra
         ValueError: If the arrays do not fit each other or a value is not a probability.
     """
     values = as_probability("probabilities", probabilities, ("record", "class"))
+    return _margin(values, _true_class(values, labels))
+
+
+def top_margin(probabilities: SignalArray, labels: LabelArray, *, shown: int) -> FloatArray:
+    """The `released_margin` as far as the largest probabilities show it; how the hidden ones are filled in is ours.
+
+    Each class not shown counts as (1 - sum of the shown) / (classes not shown), at most the smallest probability shown.
+    That rest is at least 2^-25, half of what float32 resolves at 1. With as many shown as there are classes nothing is
+    hidden.
+
+    Args:
+        probabilities: Released probabilities [record, class].
+        labels: True labels [record].
+        shown: How many of the largest probabilities are shown with their classes; which of equals is left open.
+
+    Raises:
+        ValueError: If the arrays do not fit each other, a value is not a probability or none is shown.
+    """
+    values = as_probability("probabilities", probabilities, ("record", "class"))
     true = _true_class(values, labels)
-    others = np.where(true, 0.0, values).sum(axis=1)
-    return _log(values[true], FLOOR) - _log(others, FLOOR)
+    if shown < 1:
+        raise ValueError(f"at least one probability must be shown, got {shown}")
+    hidden = values.shape[1] - shown
+    if hidden < 1:
+        return _margin(values, true)
+    classes = np.argpartition(values, hidden, axis=1)[:, hidden:]
+    top = np.take_along_axis(values, classes, axis=1)
+    rest = np.maximum(1.0 - top.sum(axis=1), _HALF_UNIT)
+    filled = np.tile(np.minimum(rest / hidden, top.min(axis=1))[:, None], values.shape[1])
+    np.put_along_axis(filled, classes, top, axis=1)
+    return _margin(filled, true)
+
+
+def rounded_margin(probabilities: SignalArray, labels: LabelArray, *, decimals: int) -> FloatArray:
+    """The logit-scaled confidence log q - log(1 - q) of a rounded p_y; q and 1 - q count as half a unit at least.
+
+    The other classes are rounded too and not read: their sum is 1 - q, to half a unit. The floor is ours.
+
+    Args:
+        probabilities: Released probabilities [record, class], not rounded yet.
+        labels: True labels [record].
+        decimals: To how many decimals they are rounded, half to even.
+
+    Raises:
+        ValueError: If the arrays do not fit each other or a value is not a probability.
+    """
+    rounded = confidence(probabilities, labels).round(decimals)
+    half_unit = 0.5 * 10.0**-decimals
+    return _log(rounded, half_unit) - _log(1.0 - rounded, half_unit)
 
 
 def confidence(probabilities: SignalArray, labels: LabelArray) -> FloatArray:
@@ -128,6 +185,12 @@ def _true_class(values: FloatArray, labels: LabelArray) -> BoolArray:
     if n_classes < 2 or classes.min() < 0 or classes.max() >= n_classes:
         raise ValueError(f"labels must lie in 0..{n_classes - 1} and there must be two classes or more")
     return np.asarray(classes[:, None] == np.arange(n_classes), dtype=np.bool_)
+
+
+def _margin(values: FloatArray, true: BoolArray) -> FloatArray:
+    """Log of the true class less the log of all others together, each at least `FLOOR` [record]."""
+    others = np.where(true, 0.0, values).sum(axis=1)
+    return _log(values[true], FLOOR) - _log(others, FLOOR)
 
 
 def _log(values: FloatArray, floor: float) -> FloatArray:

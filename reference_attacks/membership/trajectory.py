@@ -22,7 +22,8 @@ What we changed
     Its network ends in two softmax outputs and a cross-entropy that applies another softmax; ours has one output and a
     plain cross-entropy. Layers, SGD at 0.01 with momentum .9, weight decay 1e-4, 100 epochs and batches of 128 are
     theirs. Losses are standardised, each snapshot by the shadow's records.
-    The shadow is trained on half of the audited records, so its records may be the target's.
+    The shadow is trained on half of the audited records, so its records may be the target's. Several shadows may be
+    given one below the other: each (shadow, record) is a row to learn from.
     The number of snapshots is that of the arrays; the authors take 100, which is most of the cost.
 
 Published number and ours

@@ -90,8 +90,24 @@ def test_inspect_tells_format_hash_and_how_the_architecture_was_decided(
 @pytest.mark.parametrize(("command", "card"), [("attacks", AttackCard), ("defenses", DefenseCard)])
 def test_the_box_is_listed(command: str, card: type, capsys: pytest.CaptureFixture[str]):
     assert cli.main([command, "--json"]) == 0
-    cards = [card.model_validate(each) for each in json.loads(capsys.readouterr().out)]
+    listed = json.loads(capsys.readouterr().out)
+    costs = [each.pop("cost", None) for each in listed]
+    assert (None in costs) == (command == "defenses")
+    cards = [card.model_validate(each) for each in listed]
     assert cards
     assert cli.main([command]) == 0
     told = capsys.readouterr().out
     assert all(f"{each.id}: {each.title}" in told for each in cards)
+
+
+def test_every_attack_is_listed_with_what_it_costs(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["attacks", "--json"]) == 0
+    costs = {each["id"]: each["cost"] for each in json.loads(capsys.readouterr().out)}
+    assert costs["lira-scores"] == {"shadows": 6, "queries_per_record": None, "budget": "quick"}
+    assert costs["boundary"] == {"shadows": 0, "queries_per_record": 2500, "budget": "thorough"}
+    assert costs["miface"] == {"shadows": 0, "queries_per_record": None, "budget": "quick"}
+    assert cli.main(["attacks"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("\n  costs ") == len(costs)
+    assert "costs no shadow, 2,500 queries per record, from budget thorough" in told
+    assert "costs no shadow, 1 query per record, from budget quick" in told

@@ -51,7 +51,7 @@ def test_without_options_the_audit_gets_its_own_defaults(asked):
 
 EVERY_OPTION = """
     -o a.json --arch resnet18 --release scores --budget quick --seed 7 --device cpu --workers 2 --run-dir run
-    --plan plan.json --attacks lira,rmia --defenses purifier --trust-checkpoint --key secret
+    --plan plan.json --attacks lira,rmia --defenses purifier --trust-checkpoint --key secret --shadows splits
 """
 
 
@@ -73,6 +73,7 @@ def test_every_option_reaches_the_audit(asked):
             defenses=("purifier",),
             trust_checkpoint=True,
             key=Path("secret"),
+            shadows=Path("splits"),
         )
     ]
 

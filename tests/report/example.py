@@ -4,7 +4,7 @@ The numbers hang together: curves are mixtures of binormal ROCs, estimates are r
 are Clopper and Pearson's or normal ones at the stated n.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -29,25 +29,31 @@ from auditor.findings import (
     Failed,
     Family,
     Fidelity,
+    GroupExposure,
     Histogram,
+    InstantAnswer,
     InversionResult,
     Measurement,
     Metric,
     ModelFacts,
     Outcome,
+    OutputLeak,
     Paper,
     PlanFacts,
     Preprocessing,
+    RecordExposure,
     RocCurve,
     Role,
     SecondaryChoice,
     Severity,
     Skipped,
+    TailEstimate,
     Timing,
     Verdict,
     VerdictState,
     Void,
 )
+from auditor.queries import copies
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
@@ -264,6 +270,76 @@ def exposure(lift: float) -> tuple[ClassExposure, ...]:
         )
         for label, offset in zip(CLASSES, offsets, strict=True)
     )
+
+
+def instant(lift: float) -> InstantAnswer:
+    tail = tuple(
+        TailEstimate(missed=missed, estimate=replace(share(missed + lift * more, N), n=both_sides()))
+        for missed, more in ((0.01, 0.081), (0.05, 0.144))
+    )
+    return InstantAnswer(
+        tail=tail,
+        sentence=(
+            f"{100 * tail[0].estimate.value:.1f} % of non-members have losses above all but 1 % of the members', where "
+            "1 % is expected without a leak: an estimate without shadows, and it decides nothing."
+        ),
+        found=(
+            Measurement(
+                name="TPR at 1 % FPR, LiRA on scores",
+                estimate=tpr_estimate(Strength(0.19 * lift, 2.9, 0.6 * lift)),
+                against="1 % by guessing",
+                unit="share",
+            ),
+        ),
+    )
+
+
+def record_exposure(lift: float) -> RecordExposure:
+    if lift < 1:
+        return RecordExposure(status="skipped", reason="no attack found a leak to rank records by")
+    return RecordExposure(
+        status="completed",
+        attack_id="lira-weights",
+        flagged=share(0.112, N),
+        stability=share(0.71, 640, "members on either list"),
+        uniformity_p_value=0.42,
+        unstable=True,
+        records=("1f0e9c52d7a84b36", "83d2c4f7b1e65a90"),
+    )
+
+
+def group_exposure() -> tuple[GroupExposure, ...]:
+    found = (("4be1a09d7c52f386", 9, 24), ("c07d5511ee8a4b93", 5, 12), ("0a93bb7e61d2c4f8", 1, 31))
+    return tuple(
+        GroupExposure(id=opaque, flagged=share(hits / size, size, "members of the group"))
+        for opaque, hits, size in found
+    )
+
+
+def output_matrix(lift: float) -> tuple[OutputLeak, ...]:
+    shown = (
+        ("Logits", Access.WEIGHTS, "the logits, float32", 1.0),
+        ("Probabilities", Access.SCORES, "the probability of every class, float32", 0.97),
+        ("Top 3", Access.SCORES, "the three largest probabilities with their classes; the rest spread evenly", 0.9),
+        ("Top 1", Access.SCORES, "the predicted class and its probability; the rest spread evenly", 0.78),
+        ("Rounded to 2 decimals", Access.SCORES, "every probability to 0.01, at least half a unit", 0.6),
+        ("Rounded to 1 decimal", Access.SCORES, "every probability to 0.1, at least half a unit", 0.45),
+    )
+    matrix = [
+        OutputLeak(
+            granularity=name,
+            access=access,
+            seen=seen,
+            attack="LiRA (online)",
+            outcome=completed(Strength(0.2 * keep**3 * lift, 2.9, 0.6 * keep * lift), primary=False, n=N // 2),
+        )
+        for name, access, seen, keep in shown
+    ]
+    gap = completed(Strength(0.0, 2.0, 0.3 * lift), primary=False, n=N // 2, with_tpr=False)
+    label = OutputLeak(
+        granularity="Label", access=Access.LABELS, seen="the predicted class only", attack="Gap attack", outcome=gap
+    )
+    return (*matrix, label)
 
 
 def histograms(lift: float) -> tuple[Histogram, ...]:
@@ -612,7 +688,7 @@ def report(
             classes=CLASSES,
             class_is_person=False,
             random_split=not confounded,
-            grouped=False,
+            grouped=lift == 1,
             duplicates_dropped=12,
             image_shape=(32, 32, 3),
             key_fingerprint="5d1f-09ac",
@@ -627,7 +703,7 @@ def report(
             control_models=1,
             epochs=60,
             recipe="SGD, lr 0.1, cosine, momentum 0.9, weight decay 0.0005, batch 128, flip and crop",
-            queries=("identity", "flip"),
+            queries=copies(4, mirrored=True),
             primary=("lira-weights", "lira-scores", "label-augment"),
             secondary=("rmia", "mentr", "loss", "gap", "quantile", "boundary"),
             skipped=("boundary",),
@@ -657,6 +733,10 @@ def report(
             reported_value=tpr_estimate(half, N // 2),
         ),
         exposure=exposure(lift),
+        record_exposure=record_exposure(lift),
+        group_exposure=group_exposure() if lift == 1 else (),
+        output_matrix=output_matrix(lift),
+        instant=instant(lift),
         histograms=histograms(lift),
         inversion=inversion(),
         controls=controls(blind_auc=blind_auc),
@@ -721,6 +801,33 @@ def confounded() -> AuditReport:
         lift=0.7,
         severity=Severity.NONE,
         blind_auc=0.83,
+    )
+
+
+def at_once() -> AuditReport:
+    """The leaky model before any shadow is trained: the gap and the loss attack, and every verdict open."""
+    whole = leaky()
+    later = Skipped(reason="needs shadows, which are not trained yet")
+    sentence = "Nothing is decided yet: no shadow model has been trained."
+    return whole.model_copy(
+        update={
+            "stage": "target alone",
+            "membership": tuple(
+                result if result.card in (LOSS, GAP) else result.model_copy(update={"outcome": later})
+                for result in whole.membership
+            ),
+            "secondary_choice": None,
+            "instant": instant(1.0).model_copy(update={"found": ()}),
+            "verdicts": tuple(
+                Verdict(access=access, family=family, state=UNSURE, sentence=sentence, reasons=(sentence,))
+                for family in Family
+                for access in Access
+            ),
+            "severity": Severity.NONE,
+            **dict.fromkeys(
+                ("exposure", "group_exposure", "output_matrix", "inversion", "controls", "checks", "defenses"), ()
+            ),
+        }
     )
 
 

@@ -1,0 +1,118 @@
+"""What a plan costs on this machine: CPU seconds by part, and the wall seconds that `--max-time` allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+from auditor.errors import InputError
+
+__all__ = ["Cost", "Item", "Spent", "spoken"]
+
+_AROUND_SECONDS = 20.0  # opening the data, starting workers that load torch, writing the report: seen 10 to 20
+_LEAST_SHADOWS = 4  # RMIA's least that is enough for a primary attack (DESIGN 7.2)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """CPU and wall seconds."""
+
+    cpu: float = 0.0
+    wall: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.cpu + other.cpu, self.wall + other.wall)
+
+    def __mul__(self, factor: float) -> Spent:
+        return Spent(self.cpu * factor, self.wall * factor)
+
+    def rise_to(self, other: Spent) -> Spent:
+        """How much more the other is; 0 where it is less."""
+        return Spent(max(other.cpu - self.cpu, 0.0), max(other.wall - self.wall, 0.0))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One part of a scan.
+
+    Attributes:
+        phase: The phase of the report's timings that it belongs to.
+        name: An attack, a defense, `probe <id>`, or what is trained.
+        each: What one piece costs.
+        count: How many pieces there are.
+        spread: Whether the workers share them; else they follow each other.
+        per_shadow: Whether there is one piece for every shadow.
+    """
+
+    phase: str
+    name: str
+    each: Spent
+    count: int = 1
+    spread: bool = False
+    per_shadow: bool = False
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of all pieces."""
+        return self.each.cpu * self.count
+
+    def wall_seconds(self, workers: int) -> float:
+        """Wall seconds with so many workers."""
+        return self.each.wall * (ceil(self.count / workers) if self.spread else self.count)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a plan costs here, part by part."""
+
+    items: tuple[Item, ...]
+    workers: int
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the whole scan."""
+        return sum(item.cpu_seconds for item in self.items)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Wall seconds of the whole scan, with what surrounds its phases."""
+        return _AROUND_SECONDS + sum(item.wall_seconds(self.workers) for item in self.items)
+
+    def of(self, name: str) -> float:
+        """CPU seconds of one part by its name."""
+        return sum(item.cpu_seconds for item in self.items if item.name == name)
+
+    def by_name(self) -> dict[str, float]:
+        """CPU seconds by name, in the order of the scan."""
+        return {name: self.of(name) for name in dict.fromkeys(item.name for item in self.items)}
+
+    def by_phase(self) -> dict[str, float]:
+        """CPU seconds by phase of the report's timings, in the order of the scan."""
+        phases = dict.fromkeys(item.phase for item in self.items)
+        return {phase: sum(item.cpu_seconds for item in self.items if item.phase == phase) for phase in phases}
+
+    def with_shadows(self, shadows: int) -> Cost:
+        """The same with another number of shadows; what attacks cost is left as it was."""
+        items = (replace(item, count=shadows) if item.per_shadow else item for item in self.items)
+        return replace(self, items=tuple(items))
+
+    def shadows_within(self, seconds: float, most: int) -> int:
+        """The largest even number of shadows, from 4 to `most`, with which a scan ends in so many wall seconds.
+
+        Raises:
+            InputError: not even 4 do.
+        """
+        for shadows in range(most, _LEAST_SHADOWS - 1, -2):
+            if self.with_shadows(shadows).wall_seconds <= seconds:
+                return shadows
+        needed = self.with_shadows(_LEAST_SHADOWS).wall_seconds
+        raise InputError(
+            f"--max-time: even a scan with {_LEAST_SHADOWS} shadows takes about {spoken(needed)} here "
+            f"({self.workers} workers).",
+            f"Allow --max-time {ceil(needed / 60)}m or more, or run fewer attacks or defenses.",
+        )
+
+
+def spoken(seconds: float) -> str:
+    """Seconds as far as a trial can know them: `< 1 s`, `12 s`, `1,250 s`."""
+    return "< 1 s" if seconds < 1 else f"{float(f'{seconds:.3g}'):,.0f} s"
