@@ -1,4 +1,4 @@
-"""The dossier of one audit: what is known from the beginning, and the report that it becomes."""
+"""The dossier of one audit: what it found, and the report that this becomes, kept in the run folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Literal
 
 import torch
 
-from auditor.battery import Plan
-from auditor.compute import Clock, RunFolder
+from auditor.case import Case
 from auditor.findings import (
     AuditReport,
+    CanaryAudit,
     Check,
     ClassExposure,
     ControlResult,
-    DataFacts,
     DefenseResult,
     Environment,
     GroupExposure,
@@ -34,11 +33,10 @@ from auditor.findings import (
 from auditor.laboratory import is_probe
 from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
 from auditor.membership.measure import Scored
-from auditor.planning import AuditOptions, plan_facts
+from auditor.planning import plan_facts
 from auditor.policy import severity_of
-from auditor.target import Target
 
-__all__ = ["Dossier", "Found"]
+__all__ = ["Found", "keep_preliminary", "keep_report"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class Found:
     histograms: tuple[Histogram, ...]
     verdicts: tuple[Verdict, ...]
     instant: InstantAnswer | None = None
+    canaries: CanaryAudit | None = None
     secondary_choice: SecondaryChoice | None = None
     exposure: tuple[ClassExposure, ...] = ()
     record_exposure: RecordExposure = field(
@@ -62,64 +61,57 @@ class Found:
     defenses: tuple[DefenseResult, ...] = ()
 
 
-@dataclass(frozen=True)
-class Dossier:
-    """What every report of this audit says: the plan, the model, the data, the machine, the clock."""
+def keep_preliminary(case: Case, first: AtOnce, checks: tuple[Check, ...], histograms: tuple[Histogram, ...]) -> str:
+    """Keep the report of what the target alone shows, and tell it, with where it is kept, in a few sentences."""
+    found = Found(
+        scored=first.scored,
+        histograms=histograms,
+        verdicts=undecided(),
+        instant=first.answer,
+        secondary_choice=first.choice,
+        record_exposure=RecordExposure(status="skipped", reason="needs shadows, which are not trained yet"),
+        inversion=not_inverted_yet(case.plan),
+        checks=checks,
+    )
+    _keep(case, "report-at-once.json", found, "target alone")
+    where = case.laboratory.folder.path("report-at-once.json")
+    return f"{first.answer.sentence} The preliminary report: {where}"
 
-    options: AuditOptions
-    plan: Plan
-    target: Target
-    data: DataFacts
-    clock: Clock
-    folder: RunFolder
 
-    def at_once(self, first: AtOnce, checks: tuple[Check, ...], histograms: tuple[Histogram, ...]) -> str:
-        """Keep the report of what the target alone shows, and tell it, with where it is kept, in a few sentences."""
-        found = Found(
-            scored=first.scored,
-            histograms=histograms,
-            verdicts=undecided(),
-            instant=first.answer,
-            secondary_choice=first.choice,
-            record_exposure=RecordExposure(status="skipped", reason="needs shadows, which are not trained yet"),
-            inversion=not_inverted_yet(self.plan),
-            checks=checks,
-        )
-        self._kept("report-at-once.json", found, "target alone")
-        return f"{first.answer.sentence} The preliminary report: {self.folder.path('report-at-once.json')}"
+def keep_report(case: Case, found: Found) -> AuditReport:
+    """The finished report, kept in the run folder."""
+    return _keep(case, "report.json", found, "complete")
 
-    def report(self, found: Found) -> AuditReport:
-        """The finished report, kept in the run folder."""
-        return self._kept("report.json", found, "complete")
 
-    def _kept(self, name: str, found: Found, stage: Literal["target alone", "complete"]) -> AuditReport:
-        membership = tuple(one.result for one in found.scored)
-        report = AuditReport(
-            stage=stage,
-            created=self.plan.created,
-            model=self.target.facts,
-            data=self.data,
-            plan=plan_facts(self.plan, self.options),
-            environment=_environment(self.target.device),
-            membership=membership,
-            secondary_choice=found.secondary_choice,
-            exposure=found.exposure,
-            record_exposure=found.record_exposure,
-            group_exposure=found.group_exposure,
-            output_matrix=found.output_matrix,
-            instant=found.instant,
-            histograms=found.histograms,
-            inversion=found.inversion,
-            controls=found.controls,
-            checks=found.checks,
-            defenses=found.defenses,
-            verdicts=found.verdicts,
-            severity=severity_of(found.verdicts, membership, self.options.release),
-            timings=tuple(one for one in self.clock.timings if not is_probe(one)),
-            attack_timings=(*_scoring(found.scored), *_probing(self.clock.timings)),
-        )
-        self.folder.write_text(name, report.model_dump_json(indent=2) + "\n")
-        return report
+def _keep(case: Case, name: str, found: Found, stage: Literal["target alone", "complete"]) -> AuditReport:
+    membership, timings = tuple(one.result for one in found.scored), case.clock.timings
+    report = AuditReport(
+        stage=stage,
+        created=case.plan.created,
+        model=case.target.facts,
+        data=case.data,
+        plan=plan_facts(case.plan, case.options),
+        environment=_environment(case.target.device),
+        membership=membership,
+        secondary_choice=found.secondary_choice,
+        exposure=found.exposure,
+        record_exposure=found.record_exposure,
+        group_exposure=found.group_exposure,
+        output_matrix=found.output_matrix,
+        instant=found.instant,
+        canaries=found.canaries,
+        histograms=found.histograms,
+        inversion=found.inversion,
+        controls=found.controls,
+        checks=found.checks,
+        defenses=found.defenses,
+        verdicts=found.verdicts,
+        severity=severity_of(found.verdicts, membership, case.options.release),
+        timings=tuple(one for one in timings if not is_probe(one)),
+        attack_timings=(*_scoring(found.scored), *_probing(timings)),
+    )
+    case.laboratory.folder.write_text(name, report.model_dump_json(indent=2) + "\n")
+    return report
 
 
 def _scoring(scored: Sequence[Scored]) -> Iterator[Timing]:

@@ -110,7 +110,7 @@ def read_flags(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, n
             if header.dtype != np.bool_ or header.shape != shapes[name]:
                 raise InputError(
                     f"{printable(path)}: `{name}` is {_told(header)}; bool of shape {list(shapes[name])} is needed.",
-                    "Save it so, with one column for every record of the split.",
+                    "Save it with that type and shape.",
                 )
             found[name] = _read(archive, name).astype(np.bool_)
     return found

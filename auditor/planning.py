@@ -55,6 +55,7 @@ class AuditOptions:
     key: Path | None = None
     shadows: Path | None = None
     max_time: int | None = None
+    canaries: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Design:
         halves: bool [model, record], which each null model trains on.
         seed: The audit's seed.
         given: The shadows, where the owner has trained them.
+        cost: What all of it costs here, where `--max-time` decided how many shadows there are.
     """
 
     audit_set: AuditSet
@@ -74,6 +76,7 @@ class Design:
     halves: npt.NDArray[np.bool_]
     seed: int
     given: GivenShadows | None = None
+    cost: Cost | None = None
 
     @property
     def shadows(self) -> tuple[TrainingSet, ...]:
@@ -134,7 +137,7 @@ class Preview:
 
 
 def preview(plan: Plan, design: Design, target: Target, workers: int | None = None) -> Preview:
-    """Time short trials of what a plan names; nothing is kept.
+    """Time short trials of what a plan names, unless `--max-time` has done so; nothing is kept.
 
     Args:
         plan: What would run.
@@ -142,7 +145,8 @@ def preview(plan: Plan, design: Design, target: Target, workers: int | None = No
         target: The audited model.
         workers: How many processes would share the work; as many as a scan takes by default.
     """
-    return Preview(plan, cost_of(plan, design.audit_set, target, workers or default_workers(target.device)))
+    cost = design.cost or cost_of(plan, design.audit_set, target, workers or default_workers(target.device))
+    return Preview(plan, cost)
 
 
 def design_of(splits: Splits, *, cap: int, shadows: int, seed: int, given: GivenShadows | None = None) -> Design:
@@ -224,9 +228,7 @@ def _fitted(plan: Plan, design: Design, options: AuditOptions, target: Target, s
     begun = perf_counter()
     cost = cost_of(plan, design.audit_set, target, options.workers or default_workers(target.device))
     shadows = cost.shadows_within(options.max_time - (perf_counter() - begun), plan.shadows)
-    if shadows == plan.shadows:
-        return plan, design
-    design = design_of(splits, cap=plan.cap, shadows=shadows, seed=plan.seed)
+    design = replace(design_of(splits, cap=plan.cap, shadows=shadows, seed=plan.seed), cost=cost.with_shadows(shadows))
     return plan.model_copy(update={"shadows": shadows, "design": design.digest()}), design
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from auditor import cli, planning, trials
 from auditor.audit import AuditOptions, audit
-from auditor.battery import MEMBERSHIP
+from auditor.battery import MEMBERSHIP, GivenFacts
 from auditor.compute import RunFolder
 from auditor.controls.nulls import instrument_null
 from auditor.controls.planted import planted_control
@@ -163,6 +163,15 @@ def test_a_replayed_plan_keeps_its_shadows_and_times_nothing(place, costs, tmp_p
 def test_more_time_than_needed_changes_nothing_but_the_note(place, costs):
     plain, timed = settle(options(place), None)[0], settle(options(place, max_time=10_000), None)[0]
     assert timed == plain.model_copy(update={"max_time": 10_000, "created": timed.created})
+
+
+def test_how_many_shadows_are_given_is_not_for_max_time_to_decide(place, costs):
+    asked = options(place, max_time=1000)
+    target, splits = open_inputs(asked.checkpoint, asked.data, arch=asked.arch, device="cpu", trust=False)
+    plan, design = planning.settle_plan(options(place), target, splits, None)
+    plan = plan.model_copy(update={"given": GivenFacts(name="ours", digest="0")})
+    with pytest.raises(InputError, match="--shadows gives them"):
+        planning._fitted(plan, design, asked, target, splits)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Which attacks run at which budget: literal tuples, and the plan, written before anything is trained."""
 
-from auditor.battery.attacks import ATTACKS, CARDS, INVERSION, MEMBERSHIP
+from auditor.battery.attacks import ATTACKS, CARDS, INVERSION, MEMBERSHIP, title_of
 from auditor.battery.plan import (
     BUDGETS,
     Budget,
@@ -34,5 +34,6 @@ __all__ = [
     "run_battery",
     "run_inversion_battery",
     "run_output_matrix",
+    "title_of",
     "why_not",
 ]

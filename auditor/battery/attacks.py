@@ -9,7 +9,7 @@ from auditor.membership import adapters
 from auditor.membership.evidence import Attack
 from auditor.threat import Access
 
-__all__ = ["ATTACKS", "CARDS", "INVERSION", "MEMBERSHIP"]
+__all__ = ["ATTACKS", "CARDS", "INVERSION", "MEMBERSHIP", "title_of"]
 
 _LIRA_FORMULA = (
     "log N(phi; IN mean, s) - log N(phi; OUT mean, s), s pooled within records, averaged over queries; phi = {margin}"
@@ -697,3 +697,8 @@ INVERSION = (
 
 ATTACKS: tuple[Attack | InversionAttack, ...] = (*MEMBERSHIP, *INVERSION)
 CARDS = tuple(one.card for one in ATTACKS)
+
+
+def title_of(attack_id: str) -> str:
+    """What people call an attack of the box."""
+    return next(card.title for card in CARDS if card.id == attack_id)

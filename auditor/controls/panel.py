@@ -93,10 +93,8 @@ def run_controls(
     return Panel(blind, excesses, instrument, planted, (blind.result, owner, instrument, planted.result))
 
 
-def secondary_note(choice: SecondaryChoice | None, title: str) -> str:
+def secondary_note(choice: SecondaryChoice, title: str) -> str:
     """A sentence about the best secondary attack, for the verdict."""
-    if choice is None:
-        return ""
     value = choice.reported_value
     return (
         f"The best of {choice.chosen_from} secondary attacks ({title}), chosen on one half, reached AUC "

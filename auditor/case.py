@@ -1,0 +1,140 @@
+"""The case: all that is settled before the first question is asked, and where the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from auditor.battery import Plan
+from auditor.canaries import Canaries, read_canaries, without_canaries
+from auditor.checks import Subject
+from auditor.comparison import through_of
+from auditor.compute import Clock, Progress, RunFolder, Workers, default_workers, resolve_device
+from auditor.findings import DataFacts
+from auditor.intake import data_facts, open_inputs
+from auditor.laboratory import Blueprint, Laboratory
+from auditor.membership.evidence import Context, Evidence
+from auditor.membership.gather import records_context
+from auditor.membership.measure import Jury
+from auditor.planning import AuditOptions, Design, settle_plan
+from auditor.splits import Splits, load_key
+from auditor.target import Target
+
+__all__ = ["Case", "Material", "open_case", "open_material"]
+
+_RUNS = Path("privaudit-runs")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the owner hands over: the model, the splits without canaries, and the canaries if there are any."""
+
+    target: Target
+    splits: Splits
+    canaries: Canaries | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One audit, opened.
+
+    Attributes:
+        options: What the caller asked for.
+        material: Model, splits, canaries.
+        plan: What will run.
+        design: Who is evaluated, and who trains on whom.
+        data: What the report says of the data.
+        key: The owner's, for opaque ids.
+        jury: Membership, classes and halves of the audit records.
+        context: What is known of the records without asking.
+        laboratory: Trains models and keeps what they answer.
+        clock: Time by phase.
+    """
+
+    options: AuditOptions
+    material: Material
+    plan: Plan
+    design: Design
+    data: DataFacts
+    key: bytes
+    jury: Jury
+    context: Context
+    laboratory: Laboratory
+    clock: Clock
+
+    @property
+    def target(self) -> Target:
+        """The audited model."""
+        return self.material.target
+
+    @property
+    def digests(self) -> tuple[bytes, ...]:
+        """Of the audit records."""
+        return self.design.audit_set.records.digests
+
+    def subject(self, evidence: Evidence) -> Subject:
+        """All that a check may look at."""
+        return Subject(
+            self.material.splits,
+            self.design.audit_set,
+            self.jury,
+            evidence,
+            self.plan.recipe_stated,
+            self.plan.recipe,
+            self.plan.given is not None,
+        )
+
+
+def open_material(options: AuditOptions) -> Material:
+    """Load what the caller names.
+
+    Raises:
+        InputError: the device does not exist, or checkpoint, data or canaries cannot be used.
+    """
+    device = resolve_device(options.device)
+    target, splits = open_inputs(
+        options.checkpoint, options.data, arch=options.arch, device=device, trust=options.trust_checkpoint
+    )
+    if options.canaries is None:
+        return Material(target, splits, None)
+    canaries = read_canaries(options.canaries, splits)
+    return Material(target, without_canaries(splits, canaries, options.canaries), canaries)
+
+
+@contextmanager
+def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
+    """Open an audit: load, lock the run folder, start workers, settle the plan.
+
+    Raises:
+        InputError: checkpoint, data or options cannot be used.
+    """
+    clock = Clock()
+    torch.set_num_threads(1)
+    with clock.phase("open checkpoint and data"):
+        material = open_material(options)
+        target, splits = material.target, material.splits
+        folder = RunFolder.create(options.run_dir or _RUNS / f"{target.facts.name}-{target.fingerprint[:8]}")
+    with folder.lock(), Workers.open(options.workers or default_workers(target.device), clock) as workers:
+        plan, design = settle_plan(options, target, splits, folder)
+        audit_set = design.audit_set
+        key = load_key(options.key or folder.root.parent / "privaudit.key")
+        blueprint = Blueprint(target.architecture, target.facts, str(target.device))
+        through = through_of(target)
+        laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, through)
+        laboratory.publish()
+        yield Case(
+            options=options,
+            material=material,
+            plan=plan,
+            design=design,
+            data=data_facts(splits, audit_set, key),
+            key=key,
+            jury=Jury.of(audit_set.records, audit_set.membership, plan.seed),
+            context=records_context(target, audit_set, plan.seed),
+            laboratory=laboratory,
+            clock=clock,
+        )
