@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from auditor.battery import probes_for, run_battery, run_inversion_battery, run_output_matrix, title_of
@@ -10,13 +12,15 @@ from auditor.checks import run_checks
 from auditor.comparison import Undefended, compare_all
 from auditor.compute import SILENT, Progress
 from auditor.controls.panel import run_controls, secondary_note
+from auditor.controls.planted_shadow import planted_shadow_control
 from auditor.dossier import Found, keep_preliminary, keep_report
-from auditor.findings import AuditReport, CanaryAudit
+from auditor.findings import AuditReport, CanaryAudit, Check, ControlResult
 from auditor.inversion import inversion_facts
 from auditor.laboratory import Answers
 from auditor.membership.evidence import Evidence, NullModels
 from auditor.membership.exposure import exposed_groups, exposed_records
 from auditor.membership.gather import PROBED_SHADOWS, run_probes
+from auditor.membership.implied import implied_epsilons
 from auditor.membership.instant import AtOnce, answer_at_once, answer_with_shadows
 from auditor.membership.measure import choose_secondary, class_exposure, signal_histogram, strongest_primary
 from auditor.membership.one_run import bound_epsilon
@@ -52,10 +56,10 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
             answers = case.laboratory.ask(case.target)
         with case.clock.phase("instant answer"):
             first = answer_at_once(case.plan, answers, case.context, case.jury, shows=case.target.shows)
-            checks = run_checks(case.subject(first.evidence))
-        progress.note(keep_preliminary(case, first, checks, signal_histogram(answers, case.jury)))
+            early = run_checks(case.subject(first.evidence, predicted=case.named_classes()))
+        progress.note(keep_preliminary(case, first, early, signal_histogram(answers, case.jury)))
         evidence, nulls = _train(case, answers)
-        return keep_report(case, _find(case, first, evidence, nulls))
+        return keep_report(case, _find(case, first, early, evidence, nulls))
 
 
 def _train(case: Case, answers: Answers) -> tuple[Evidence, NullModels]:
@@ -65,10 +69,17 @@ def _train(case: Case, answers: Answers) -> tuple[Evidence, NullModels]:
         shadows = Answers.stack(laboratory.train(design.shadows, task="shadows"))
     with clock.phase("train null and control models"):
         nulls = NullModels(Answers.stack(laboratory.train(design.nulls, task="null models")), design.halves)
-        laboratory.train([design.control], task="control model")
+        laboratory.train([design.control, design.planted], task="control models")
     with clock.phase("probes"):
         probes = run_probes(probes_for(case.plan), laboratory, case.target, design.shadows[:PROBED_SHADOWS])
     return Evidence(answers, shadows, design.inclusion, case.context, probes), nulls
+
+
+def _ask_planted_shadow(case: Case) -> ControlResult:
+    """What a shadow kept of mislabelled records."""
+    design, load = case.design, case.laboratory.load
+    shadows = [load(one) for one in design.shadows]
+    return planted_shadow_control(design.planting, design.audit_set.reference, load(design.planted), shadows)
 
 
 def _ask_canaries(case: Case) -> CanaryAudit | None:
@@ -80,7 +91,7 @@ def _ask_canaries(case: Case) -> CanaryAudit | None:
     return bound_epsilon(canaries, case.target, shadows, None if claim is None else claim.stated())
 
 
-def _find(case: Case, first: AtOnce, evidence: Evidence, nulls: NullModels) -> Found:
+def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence, nulls: NullModels) -> Found:
     """Attack, control, check, defend, decide."""
     plan, target, jury, clock, laboratory = case.plan, case.target, case.jury, case.clock, case.laboratory
     with clock.phase("membership attacks"):
@@ -90,10 +101,10 @@ def _find(case: Case, first: AtOnce, evidence: Evidence, nulls: NullModels) -> F
         matrix = run_output_matrix(plan, target, evidence, jury)
     with clock.phase("controls and checks"):
         panel = run_controls(scored, evidence, nulls, jury, case.context.features, plan.limits, plan.seed)
-        checks = run_checks(case.subject(evidence))
-        doubts = doubts_of(panel.results, checks)
+        checks = run_checks(case.subject(evidence, scored=scored), early)
+        controls = (*panel.results, _ask_planted_shadow(case))
+        doubts = doubts_of(controls, checks)
         exposed = exposed_records(strongest, evidence, nulls, jury, doubts, case.digests, case.key)
-    with clock.phase("canaries"):
         canaries = _ask_canaries(case)
     with clock.phase("defenses"):
         before = Undefended(target, evidence, scored, case.design.shadows, jury, plan.limits, plan.seed)
@@ -116,8 +127,9 @@ def _find(case: Case, first: AtOnce, evidence: Evidence, nulls: NullModels) -> F
         group_exposure=exposed_groups(exposed, jury, case.digests, case.key),
         output_matrix=matrix,
         canaries=canaries,
+        implied_epsilon=implied_epsilons(scored, jury, plan.limits, random_split=case.stated_random),
         inversion=inversion,
-        controls=panel.results,
+        controls=controls,
         checks=checks,
         defenses=defenses,
     )

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from auditor.compute import rename_into_place
 from auditor.errors import InputError
 from auditor.npz_file import read_flags, read_npz
 from auditor.records import Inputs, Records, printable
-from auditor.splits import Splits
+from auditor.shadows import LEAST_POPULATION
+from auditor.splits import ClassOrder, Splits
 
 __all__ = ["KINDS", "Canaries", "default_count", "flip_coins", "make_canaries", "read_canaries", "without_canaries"]
 
@@ -29,6 +31,8 @@ KINDS = ("mislabelled", "out-of-distribution")
 FEWEST = 20
 _LOG, _ADDITION = "canaries.npz", "add-to-training.npz"
 _SHARE, _LEAST, _MOST = 0.05, 100, 1_000
+_NEVER_FAIR = 1e-9  # probability of so uneven coins
+_AS_WRITTEN = "Give canaries.npz as `canaries make` wrote it."
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,8 @@ class Canaries:
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write the log, which stays secret, and the records to add to the training set; returns both paths.
+
+        Only the owner may read the files.
 
         Raises:
             InputError: the folder holds canaries already, or cannot be written.
@@ -73,7 +79,6 @@ class Canaries:
             )
         except OSError as error:
             raise InputError(f"{folder} cannot be written: {error.strerror}.", "Choose another folder.") from error
-        log.chmod(0o600)
         return log, addition
 
 
@@ -82,8 +87,9 @@ def make_canaries(
 ) -> Canaries:
     """Make canaries of the wanted kinds, in equal numbers.
 
-    Mislabelled ones are records of `population/` or else `public/`, under a class drawn from the others. Ones out of
-    distribution are uniform noise in the range of an image, or features drawn each on its own, under any class.
+    Mislabelled ones are records of `population/`, as long as enough stay there to calibrate, or else of `public/`,
+    under a class drawn from the others. Ones out of distribution are uniform noise in the range of an image, or
+    features drawn each on its own, under any class.
 
     Args:
         splits: The owner's data.
@@ -93,12 +99,13 @@ def make_canaries(
         rng: Draws everything but the coins.
 
     Raises:
-        InputError: a kind needs records that are not there.
-        ValueError: `coins` has another length than `count`.
+        InputError: a kind needs records that are not there, or the classes are not known well enough to mislabel.
+        ValueError: `coins` has another length than `count`, or no kind is wanted.
     """
-    if coins.shape != (count,):
-        raise ValueError(f"coins must be {count} booleans [canary], got shape {coins.shape}")
-    wrong = count if kinds == KINDS[:1] else count // 2 if KINDS[0] in kinds else 0
+    if coins.shape != (count,) or not set(kinds) & set(KINDS):
+        raise ValueError(f"need {count} coins [canary] and a kind of {KINDS}, got shape {coins.shape} and {kinds}")
+    _check_classes(splits)
+    wrong = 0 if KINDS[0] not in kinds else count // 2 if KINDS[1] in kinds else count
     parts = [_mislabelled(splits, wrong, rng)] if wrong else []
     if wrong < count:
         parts.append(_out_of_distribution(splits, count - wrong, rng))
@@ -120,15 +127,13 @@ def read_canaries(path: Path, splits: Splits) -> Canaries:
     """Read the log that `Canaries.write` left.
 
     Raises:
-        InputError: it cannot be read, does not fit the data, or holds fewer than 20 canaries.
+        InputError: it cannot be read, does not fit the data, holds fewer than 20 canaries, or no fair coins.
     """
     arrays = read_npz(path)
     count = len(arrays.labels)
     flags = read_flags(path, {"included": (count,), "mislabelled": (count,)})
     if missing := {"included", "mislabelled"} - flags.keys():
-        raise InputError(
-            f"{printable(path)} lacks the array `{min(missing)}`.", "Give canaries.npz as `canaries make` wrote it."
-        )
+        raise InputError(f"{printable(path)} lacks the array `{min(missing)}`.", _AS_WRITTEN)
     if arrays.inputs.shape[1:] != splits.members.inputs.shape[1:]:
         raise InputError(
             f"{printable(path)}: canaries have the shape {list(arrays.inputs.shape[1:])}, and the records of "
@@ -138,7 +143,13 @@ def read_canaries(path: Path, splits: Splits) -> Canaries:
     if count < FEWEST or arrays.labels.min() < 0 or arrays.labels.max() >= splits.num_classes:
         raise InputError(
             f"{printable(path)} must hold {FEWEST} canaries or more, labelled from 0 to {splits.num_classes - 1}.",
-            "Give canaries.npz as `canaries make` wrote it.",
+            _AS_WRITTEN,
+        )
+    heads = int(flags["included"].sum())
+    if heads in {0, count} or stats.binomtest(heads, count).pvalue < _NEVER_FAIR:
+        raise InputError(
+            f"{printable(path)} includes {heads} of {count} canaries: these are no fair coins, and bound nothing.",
+            _AS_WRITTEN,
         )
     return Canaries(Records.of(arrays.inputs, arrays.labels), flags["included"], flags["mislabelled"])
 
@@ -162,12 +173,25 @@ def without_canaries(splits: Splits, canaries: Canaries, path: Path) -> Splits:
     return kept
 
 
+def _check_classes(splits: Splits) -> None:
+    if splits.class_order is ClassOrder.AMBIGUOUS:
+        raise InputError(
+            f"{printable(splits.folder)}: the class folders sort differently by number and by text, and a canary needs "
+            "the number of its class.",
+            "Write classes.txt: one class name per line, in the order of the model's outputs.",
+        )
+    if splits.num_classes < 2:
+        raise InputError(f"{printable(splits.folder)} holds one class only.", "Canaries need two classes or more.")
+
+
 def _mislabelled(splits: Splits, count: int, rng: np.random.Generator) -> Records:
-    source = splits.population if splits.population is not None else splits.public
+    spare = 0 if splits.population is None else max(0, splits.population.n - LEAST_POPULATION)
+    source = splits.population if spare >= count else splits.public
     if source is None or source.n < count:
         raise InputError(
-            f"{printable(splits.folder)}: {count} mislabelled canaries need as many records in population/ or public/, "
-            f"and there are {0 if source is None else source.n}.",
+            f"{printable(splits.folder)}: {count} mislabelled canaries need as many records in population/, beside "
+            f"{LEAST_POPULATION} that stay there to calibrate, or in public/; there are {spare} and "
+            f"{0 if source is None else source.n}.",
             "Add records that the model will not be trained on, ask for fewer, or use --kind out-of-distribution.",
         )
     drawn = source.take(rng.permutation(source.n)[:count])
@@ -178,7 +202,14 @@ def _mislabelled(splits: Splits, count: int, rng: np.random.Generator) -> Record
 
 def _out_of_distribution(splits: Splits, count: int, rng: np.random.Generator) -> Records:
     labels = rng.integers(splits.num_classes, size=count)
-    return Records.of(_noise(splits.non_members.inputs, count, rng), labels)
+    made = Records.of(_noise(splits.non_members.inputs, count, rng), labels)
+    known = {*splits.members.digests, *splits.non_members.digests}
+    if known & set(made.digests):
+        raise InputError(
+            f"{printable(splits.folder)}: its features take so few values that a canary made of them equals a record.",
+            "Use --kind mislabelled.",
+        )
+    return made
 
 
 def _noise(like: Inputs, count: int, rng: np.random.Generator) -> Inputs:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
-from auditor.battery import Plan
+from auditor.battery import Plan, software
 from auditor.canaries import Canaries, read_canaries, without_canaries
 from auditor.checks import Subject
 from auditor.comparison import through_of
@@ -19,8 +21,9 @@ from auditor.intake import data_facts, open_inputs
 from auditor.laboratory import Blueprint, Laboratory
 from auditor.membership.evidence import Context, Evidence
 from auditor.membership.gather import records_context
-from auditor.membership.measure import Jury
+from auditor.membership.measure import Jury, Scored
 from auditor.planning import AuditOptions, Design, settle_plan
+from auditor.signals import class_probabilities
 from auditor.splits import Splits, load_key
 from auditor.target import Target
 
@@ -72,20 +75,41 @@ class Case:
         return self.material.target
 
     @property
+    def stated_random(self) -> bool | None:
+        """Whether the owner states that chance alone told members from non-members; None: nothing is stated."""
+        return self.material.splits.settings.random_split
+
+    @property
     def digests(self) -> tuple[bytes, ...]:
         """Of the audit records."""
         return self.design.audit_set.records.digests
 
-    def subject(self, evidence: Evidence) -> Subject:
+    def named_classes(self) -> npt.NDArray[np.int64]:
+        """The class that the target names for each evaluated non-member, int64 [non-member]."""
+        audit_set = self.design.audit_set
+        released = class_probabilities(self.target, audit_set.records.inputs[audit_set.evaluated :])
+        return np.asarray(released.argmax(1), dtype=np.int64)
+
+    def subject(
+        self,
+        evidence: Evidence,
+        *,
+        predicted: npt.NDArray[np.int64] | None = None,
+        scored: Sequence[Scored] = (),
+    ) -> Subject:
         """All that a check may look at."""
         return Subject(
-            self.material.splits,
-            self.design.audit_set,
-            self.jury,
-            evidence,
-            self.plan.recipe_stated,
-            self.plan.recipe,
-            self.plan.given is not None,
+            splits=self.material.splits,
+            audit_set=self.design.audit_set,
+            jury=self.jury,
+            evidence=evidence,
+            recipe_stated=self.plan.recipe_stated,
+            recipe=self.plan.recipe,
+            shadows_given=self.plan.given is not None,
+            predicted=predicted,
+            scored=tuple(scored),
+            planned_with=self.plan.software,
+            running=software(),
         )
 
 

@@ -22,6 +22,7 @@ from auditor.findings import (
     Environment,
     GroupExposure,
     Histogram,
+    ImpliedEpsilon,
     InstantAnswer,
     InversionResult,
     OutputLeak,
@@ -30,6 +31,7 @@ from auditor.findings import (
     Timing,
     Verdict,
 )
+from auditor.instrument import last_selftest
 from auditor.laboratory import is_probe
 from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
 from auditor.membership.measure import Scored
@@ -48,6 +50,7 @@ class Found:
     verdicts: tuple[Verdict, ...]
     instant: InstantAnswer | None = None
     canaries: CanaryAudit | None = None
+    implied_epsilon: tuple[ImpliedEpsilon, ...] = ()
     secondary_choice: SecondaryChoice | None = None
     exposure: tuple[ClassExposure, ...] = ()
     record_exposure: RecordExposure = field(
@@ -100,6 +103,7 @@ def _keep(case: Case, name: str, found: Found, stage: Literal["target alone", "c
         output_matrix=found.output_matrix,
         instant=found.instant,
         canaries=found.canaries,
+        implied_epsilon=found.implied_epsilon,
         histograms=found.histograms,
         inversion=found.inversion,
         controls=found.controls,
@@ -142,4 +146,5 @@ def _environment(device: torch.device) -> Environment:
         machine=platform.machine(),
         device=device.type,
         threads_per_worker=1,
+        selftest=last_selftest(),
     )

@@ -41,6 +41,7 @@ __all__ = [
     "Fidelity",
     "GroupExposure",
     "Histogram",
+    "ImpliedEpsilon",
     "InstantAnswer",
     "InversionResult",
     "Measurement",
@@ -230,7 +231,7 @@ class PlanFacts(Part):
 
 
 class Environment(Part):
-    """Where it ran."""
+    """Where it ran. `selftest` says whether the instrument was ever tested there, and CPU and CUDA compared."""
 
     privaudit: str
     python: str
@@ -241,6 +242,7 @@ class Environment(Part):
     machine: str
     device: str
     threads_per_worker: int
+    selftest: str = "never run on this machine"
 
 
 class Timing(Part):
@@ -551,13 +553,15 @@ class PrivacyClaim(Part):
 
 
 class CanaryBound(Part):
-    """A lower bound of epsilon at one access. `ceiling` is what so many guesses could have shown, were all right.
+    """A lower bound of epsilon at one access. `ceiling` is the most that these coins could have shown.
 
-    `assumes` names what the bound takes for granted about the training; empty: nothing.
+    `assumes` names what the bound takes for granted about the training; empty: nothing. A claim is held against the
+    bound that was `declared` before any model was asked, and against no other.
     """
 
     access: Access
     assumes: str
+    declared: bool
     epsilon: float
     delta: float
     confidence: float
@@ -578,6 +582,18 @@ class CanaryAudit(Part):
     claim: PrivacyClaim | None
     contradicted: bool | None
     sentence: str
+
+
+class ImpliedEpsilon(Part):
+    """The log-ratio of an attack's two rates where `fpr` of the non-members are flagged: descriptive, no bound.
+
+    Who is a member was drawn at random, though not by logged coin flips: it is approximate, and decides nothing.
+    """
+
+    attack_id: str
+    access: Access
+    fpr: float
+    estimate: Estimate
 
 
 # --- the answer ----------------------------------------------------------------------------------------------------
@@ -616,6 +632,7 @@ class AuditReport(Part):
     output_matrix: tuple[OutputLeak, ...] = ()
     instant: InstantAnswer | None = None
     canaries: CanaryAudit | None = None
+    implied_epsilon: tuple[ImpliedEpsilon, ...] = ()
     histograms: tuple[Histogram, ...]
     inversion: tuple[InversionResult, ...]
     controls: tuple[ControlResult, ...]

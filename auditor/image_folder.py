@@ -14,10 +14,11 @@ import csv
 import hashlib
 import io
 import os
+import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,17 @@ from auditor.errors import InputError
 from auditor.records import MAX_ROLE_BYTES, printable, read_text
 from auditor.splits_file import PreprocessingSection
 
-__all__ = ["EXTENSIONS", "ImageFile", "ImageFolder", "ImageForm", "common_form", "read_images", "scan_folder"]
+__all__ = [
+    "EXTENSIONS",
+    "FileTraces",
+    "ImageFile",
+    "ImageFolder",
+    "ImageForm",
+    "Traces",
+    "common_form",
+    "read_images",
+    "scan_folder",
+]
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 GROUPS_FILE = "groups.csv"
@@ -63,7 +74,20 @@ _DAMAGE = (
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """One image before it is decoded; `class_name` is empty where it lies directly in the role folder."""
+    """One image before it is decoded.
+
+    Attributes:
+        path: Where it lies.
+        name: Below the role folder, with slashes.
+        class_name: Empty where it lies directly in the role folder.
+        width: In pixels.
+        height: In pixels.
+        mode: Pillow's.
+        size: In bytes.
+        container: The file format.
+        compression: A number that is equal for equal quantisation tables of JPEG, and for all that have none.
+        exif: Whether it holds EXIF data.
+    """
 
     path: Path
     name: str
@@ -71,6 +95,31 @@ class ImageFile:
     width: int
     height: int
     mode: str
+    size: int
+    container: str
+    compression: int
+    exif: bool
+
+
+@dataclass(frozen=True, eq=False)
+class FileTraces:
+    """What the files of a role are like beside their pixels. No name is kept.
+
+    Attributes:
+        sizes: Bytes, int64 [file].
+        marks: By what is looked at, int64 [file], equal for files that are alike in it.
+    """
+
+    sizes: npt.NDArray[np.int64]
+    marks: Mapping[str, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """What the files of train and test are like beside their pixels, the dropped ones included."""
+
+    members: FileTraces
+    non_members: FileTraces
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +129,20 @@ class ImageFolder:
     path: Path
     files: tuple[ImageFile, ...]
     groups: npt.NDArray[np.int64] | None
+
+    def traces(self) -> FileTraces:
+        """What the files are like beside their pixels; times are left out, since copying a folder sets them."""
+        marks = {
+            "format": [_number(file.container) for file in self.files],
+            "JPEG compression": [file.compression for file in self.files],
+            "EXIF data": [int(file.exif) for file in self.files],
+            "width and height": [_number(f"{file.width} x {file.height}") for file in self.files],
+            "pattern of file names": [_number(_pattern(file.name)) for file in self.files],
+        }
+        return FileTraces(
+            sizes=np.array([file.size for file in self.files], dtype=np.int64),
+            marks={mark: np.array(found, dtype=np.int64) for mark, found in marks.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -138,7 +201,23 @@ def _read_header(path: Path, folder: Path) -> ImageFile:
         raise InputError(f"The name of {printable(path)} is not UTF-8.", "Rename it.") from error
     class_name = relative.parts[0] if len(relative.parts) > 1 else ""
     with _opened(path) as image:
-        return ImageFile(path, name, class_name, image.width, image.height, image.mode)
+        return ImageFile(
+            path=path,
+            name=name,
+            class_name=class_name,
+            width=image.width,
+            height=image.height,
+            mode=image.mode,
+            size=path.stat().st_size,
+            container=str(image.format),
+            compression=_number(str(getattr(image, "quantization", None))),
+            exif="exif" in image.info,
+        )
+
+
+def _pattern(name: str) -> str:
+    """The last part of a name, with any number in it as 0."""
+    return re.sub(r"\d+", "0", name.rpartition("/")[2])
 
 
 @contextmanager
@@ -190,7 +269,7 @@ def _read_groups(folder: Path, files: Sequence[ImageFile]) -> npt.NDArray[np.int
         raise InputError(f"{printable(path)} is not valid CSV: {error}.", "Correct it.") from error
     if not rows or rows[0] != ["file", "group"] or any(len(row) != 2 for row in rows):
         raise InputError(f"{printable(path)} must have two columns, `file` and `group`.", "Start it with `file,group`.")
-    groups = {name: _group_number(group) for name, group in rows[1:]}
+    groups = {name: _number(group) for name, group in rows[1:]}
     names = {file.name for file in files}
     if len(groups) != len(rows) - 1 or groups.keys() != names:
         stray = next(iter(sorted(groups.keys() ^ names)), "a file twice")
@@ -201,8 +280,8 @@ def _read_groups(folder: Path, files: Sequence[ImageFile]) -> npt.NDArray[np.int
     return np.array([groups[file.name] for file in files], dtype=np.int64)
 
 
-def _group_number(text: str) -> int:
-    """Equal for equal texts in every file; a whole number stands for itself, as in an archive."""
+def _number(text: str) -> int:
+    """Equal for equal texts in every file; a whole number stands for itself, as a group in an archive does."""
     if text.isascii() and text.isdigit() and len(text) <= 18 and str(int(text)) == text:
         return int(text)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 2

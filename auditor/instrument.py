@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +16,21 @@ __all__ = ["last_selftest", "remember_selftest"]
 _NEVER = "never run on this machine"
 
 
-def remember_selftest(*, passed: bool, device: str, cuda_compared: bool) -> None:
-    """Note the outcome for later reports, in the user's state folder; where that cannot be written, nothing is."""
-    said = {
+def remember_selftest(*, passed: bool, device: str, cuda_agrees: bool | None) -> None:
+    """Note the outcome for later reports, in the user's state folder; where that cannot be written, nothing is.
+
+    Args:
+        passed: Whether every question was answered as it should be.
+        device: Where it ran.
+        cuda_agrees: Whether CPU and CUDA gave the same signals; None: not compared now, and an older answer stays.
+    """
+    now = {
         "date": datetime.now(UTC).date().isoformat(),
         "privaudit": version("privaudit"),
         "torch": version("torch"),
-        "device": device,
-        "passed": passed,
-        "cuda_compared": cuda_compared,
     }
+    compared = _compared_before() if cuda_agrees is None else {**now, "agrees": cuda_agrees}
+    said = {**now, "device": device, "passed": passed, "cuda": compared}
     path = _memory()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,16 +40,40 @@ def remember_selftest(*, passed: bool, device: str, cuda_compared: bool) -> None
 
 
 def last_selftest() -> str:
-    """One phrase for the report: never, or when, on what, how it ended, and whether CPU and CUDA were compared."""
+    """One phrase for the report: never, or when, on what, how it ended, and whether CPU and CUDA were ever compared."""
+    said = _remembered()
+    try:
+        ended = "passed" if said["passed"] is True else "failed"
+        return f"{ended} on {_when(said)}, {said['device']:.10}; {_compared(said['cuda'])}"
+    except (KeyError, TypeError, ValueError):
+        return _NEVER
+
+
+def _compared_before() -> object:
+    cuda = _remembered().get("cuda")
+    try:
+        _compared(cuda)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return cuda
+
+
+def _compared(cuda: object) -> str:
+    if not isinstance(cuda, Mapping):
+        return "CPU and CUDA were never compared"
+    return f"CPU and CUDA {'agreed' if cuda['agrees'] is True else 'differed'} on {_when(cuda)}"
+
+
+def _when(said: Mapping[str, object]) -> str:
+    return f"{said['date']:.10} with privaudit {said['privaudit']:.20} and torch {said['torch']:.20}"
+
+
+def _remembered() -> Mapping[str, object]:
     try:
         said = json.loads(_memory().read_text(encoding="utf-8"))
-        ended = "passed" if said["passed"] is True else "failed"
-        compared = "compared" if said["cuda_compared"] is True else "not compared"
-        versions = f"privaudit {said['privaudit']:.20}, torch {said['torch']:.20}"
-        where = f"on {said['date']:.10}, {versions}, {said['device']:.10}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return _NEVER
-    return f"{ended} {where}; CPU and CUDA {compared}"
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _memory() -> Path:

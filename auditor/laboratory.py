@@ -273,7 +273,9 @@ class Laboratory:
         """What decides the weights of a model."""
         if training_set.given is not None:
             return [training_set.given.sha256, training_set.seed]
+        planting = training_set.planting
         return [
+            *([] if planting is None else [planting.rows, planting.labels, planting.included]),
             np.packbits(training_set.included),
             training_set.seed,
             training_set.others,
@@ -405,7 +407,10 @@ def _train_and_observe(job: _Job) -> None:
 def _training_records(folder: RunFolder, training_set: TrainingSet) -> tuple[Inputs, npt.NDArray[np.int64]]:
     inputs, labels = _published(folder, "audit")
     chosen = np.flatnonzero(training_set.included)
-    if not training_set.others:
-        return inputs[chosen], labels[chosen]
-    other_inputs, other_labels = _published(folder, "others")
-    return np.concatenate([inputs[chosen], other_inputs]), np.concatenate([labels[chosen], other_labels])
+    parts = [(inputs[chosen], labels[chosen])]
+    if training_set.others:
+        parts.append(_published(folder, "others"))
+    if (planting := training_set.planting) is not None:
+        rows = planting.rows[planting.included]
+        parts.append((_published(folder, "reference")[0][rows], planting.labels[planting.included]))
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

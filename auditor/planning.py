@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from auditor.battery import CARDS, MEMBERSHIP, GivenFacts, Plan, attacks_at, budget_named, chosen_ids, queries_for
+from auditor.checkpoint.weights import sha256_of
 from auditor.compute import PLAN_NAME, RunFolder, default_workers, digest, generator
 from auditor.cost import Cost, spoken
 from auditor.defenses import DEFENSES
@@ -22,7 +23,7 @@ from auditor.findings import PlanFacts, Role
 from auditor.given_shadows import GivenShadows, read_given_shadows
 from auditor.intake import data_digest
 from auditor.records import printable
-from auditor.shadows import AuditSet, TrainingSet, draw_audit_set, inclusion_pairs, null_halves
+from auditor.shadows import AuditSet, Planting, TrainingSet, draw_audit_set, draw_planting, inclusion_pairs, null_halves
 from auditor.splits import Recipe, Splits
 from auditor.target import Target
 from auditor.threat import Access
@@ -90,6 +91,17 @@ class Design:
     def nulls(self) -> tuple[TrainingSet, ...]:
         """The two null models to train."""
         return tuple(self._set("null", index, row) for index, row in enumerate(self.halves))
+
+    @property
+    def planted(self) -> TrainingSet:
+        """A further shadow, with mislabelled records in it."""
+        half = inclusion_pairs(self.audit_set.records.n, 2, generator(self.seed, "planted shadow"))[0]
+        return replace(self._set("planted", 0, half), planting=self.planting)
+
+    @property
+    def planting(self) -> Planting:
+        """What the further shadow learns by heart."""
+        return draw_planting(self.audit_set.reference, generator(self.seed, "planting"))
 
     @property
     def control(self) -> TrainingSet:
@@ -172,6 +184,7 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
         return _save(folder, *_fresh(options, target, splits, given))
     plan = _read(source)
     _refuse_other_options(plan, options, target, splits, source)
+    _refuse_other_canaries(plan, options, source)
     if (plan.model, plan.data) != (target.fingerprint, data_digest(splits)):
         raise InputError(
             f"{source} was made for another model or other data.", "Choose a fresh --run-dir, or no --plan."
@@ -204,6 +217,7 @@ def _fresh(options: AuditOptions, target: Target, splits: Splits, given: GivenSh
         cap=budget.cap,
         shadows=shadows,
         given=None if given is None else GivenFacts(name=given.name, digest=given.digest),
+        canaries=_canaries_digest(options),
         recipe=recipe,
         recipe_stated=splits.settings.training is not None,
         queries=queries_for(recipe, budget.name, splits.members.inputs.shape[1:]),
@@ -281,6 +295,18 @@ def _refuse_other_shadows(plan: Plan, given: GivenShadows | None, source: Path) 
     )
 
 
+def _refuse_other_canaries(plan: Plan, options: AuditOptions, source: Path) -> None:
+    found = _canaries_digest(options)
+    if found != plan.canaries:
+        how = "without" if plan.canaries is None else "with" if found is None else "with other"
+        raise InputError(f"{source} was made {how} canaries.", "Choose a fresh --run-dir, or give --canaries as then.")
+
+
+def _canaries_digest(options: AuditOptions) -> str | None:
+    """The coins are part of the plan: the splits alone do not tell which canaries were included."""
+    return None if options.canaries is None else sha256_of(options.canaries)[:16]
+
+
 def _defense_ids(wanted: Sequence[str] | None) -> tuple[str, ...]:
     return chosen_ids(wanted, [one.card.id for one in DEFENSES], "--defenses")
 
@@ -296,7 +322,7 @@ def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:
         shadows=plan.shadows,
         shadow_source="given" if plan.given else "proxy" if plan.recipe.proxy else "trained",
         null_models=2,
-        control_models=1,
+        control_models=2,
         epochs=plan.recipe.epochs,
         recipe=plan.recipe_in_words(),
         queries=plan.queries,

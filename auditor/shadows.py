@@ -18,14 +18,26 @@ from auditor.compute import generator
 from auditor.errors import InputError
 from auditor.splits import Records, Splits
 
-__all__ = ["AuditSet", "Coverage", "GivenModel", "TrainingSet", "draw_audit_set", "inclusion_pairs", "null_halves"]
+__all__ = [
+    "LEAST_POPULATION",
+    "AuditSet",
+    "Coverage",
+    "GivenModel",
+    "Planting",
+    "TrainingSet",
+    "draw_audit_set",
+    "draw_planting",
+    "inclusion_pairs",
+    "null_halves",
+]
 
 Flags = npt.NDArray[np.bool_]
 
-_LEAST_POPULATION = 100
+LEAST_POPULATION = 100
 _LEAST_EVALUATED = 20  # a side: null models train on half of the members, attacks are chosen on half of the records
 _LEAST_GROUPS = 10  # a side: the same halves, and intervals that resample groups
 _RESERVED_SHARE = 1 / 3
+_MOST_PLANTED = 200
 
 
 @dataclass(frozen=True)
@@ -94,9 +106,9 @@ def draw_audit_set(splits: Splits, *, cap: int, seed: int, coverage: Coverage | 
     members, non_members = candidates[:m], rng.permutation(test.n)
     if coverage is None:
         population = Records.concatenate([population, test.take(np.sort(non_members[m:]))])
-    if population.n < _LEAST_POPULATION:
+    if population.n < LEAST_POPULATION:
         raise InputError(
-            f"{splits.folder}: {population.n} population records are left, and {_LEAST_POPULATION} are needed.",
+            f"{splits.folder}: {population.n} population records are left, and {LEAST_POPULATION} are needed.",
             "Add a population/ split: labelled records of the same classes that no model was trained on.",
         )
     order = rng.permutation(population.n)
@@ -154,7 +166,7 @@ def _test_and_population(
         return test, splits.population, "population/"
     if splits.validation is not None:
         return test, splits.validation, "validation/ (it steered training)"
-    reserved = max(_LEAST_POPULATION, round(test.n * _RESERVED_SHARE))
+    reserved = max(LEAST_POPULATION, round(test.n * _RESERVED_SHARE))
     order = rng.permutation(test.n)
     if reserved >= test.n:
         return test, test.take(order[:0]), "none"
@@ -206,6 +218,31 @@ def null_halves(audit_set: AuditSet, rng: np.random.Generator) -> Flags:
 
 
 @dataclass(frozen=True)
+class Planting:
+    """Records of the reference half that one shadow learns under a wrong class, if a coin says so (DESIGN 7.5).
+
+    Attributes:
+        rows: Position of each among the reference records, int64 [planted].
+        labels: The wrong classes, int64 [planted].
+        included: bool [planted], the coins.
+    """
+
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    included: Flags
+
+
+def draw_planting(reference: Records, rng: np.random.Generator) -> Planting:
+    """Draw up to 200 records, a wrong class among those that occur for each, and a coin for each."""
+    count = min(_MOST_PLANTED, reference.n)
+    rows = np.sort(rng.permutation(reference.n)[:count])
+    classes, own = np.unique(reference.labels, return_inverse=True)
+    others = rng.integers(max(len(classes) - 1, 1), size=count)
+    wrong = classes[(others + (others >= own[rows])) % len(classes)]
+    return Planting(rows, wrong, rng.random(count) < 0.5)
+
+
+@dataclass(frozen=True)
 class GivenModel:
     """A shadow that the owner trained: where its weights lie, and the SHA-256 of the tensors in them."""
 
@@ -217,7 +254,8 @@ class GivenModel:
 class TrainingSet:
     """One model to train: `included` bool [record] over the audit set; `others` whether the other members come too.
 
-    Where it is `given`, it has been trained already, and on which other members is the owner's affair.
+    Where it is `given`, it has been trained already, and on which other members is the owner's affair. What is planted
+    in it comes on top.
     """
 
     name: str
@@ -225,3 +263,4 @@ class TrainingSet:
     seed: int
     others: bool = True
     given: GivenModel | None = None
+    planting: Planting | None = None

@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from auditor.class_names import ClassList, ClassOrder, ClassOrders, list_classes
 from auditor.errors import InputError
-from auditor.image_folder import ImageFolder, common_form, read_images, scan_folder
+from auditor.image_folder import ImageFolder, Traces, common_form, read_images, scan_folder
 from auditor.npz_file import NpzArrays, read_npz
 from auditor.records import Records, key_fingerprint, load_key, printable, record_id
 from auditor.splits_file import Recipe, SplitsFile, read_splits_file
@@ -92,6 +92,7 @@ class Splits:
         class_orders: Both orders where the folder names left it open, else None.
         test_as_read: Digest of every record of the test split in the order of reading, the dropped ones included; all
             records of the train split are members.
+        traces: What their files are like, where both are folders of images.
     """
 
     members: Records
@@ -107,6 +108,7 @@ class Splits:
     class_order: ClassOrder = ClassOrder.FIXED
     class_orders: ClassOrders | None = None
     test_as_read: tuple[bytes, ...] = ()
+    traces: Traces | None = None
 
     @property
     def num_classes(self) -> int:
@@ -195,7 +197,14 @@ def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
         class_order=classes.order,
         class_orders=classes.orders,
         test_as_read=records[SplitRole.TEST].digests,
+        traces=_traces(material[SplitRole.TRAIN], material[SplitRole.TEST]),
     )
+
+
+def _traces(members: ImageFolder | NpzArrays, non_members: ImageFolder | NpzArrays) -> Traces | None:
+    if isinstance(members, ImageFolder) and isinstance(non_members, ImageFolder):
+        return Traces(members.traces(), non_members.traces())
+    return None
 
 
 # --- which file plays which role -----------------------------------------------------------------------------------

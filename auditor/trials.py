@@ -46,8 +46,10 @@ Part = TypeVar("Part")
 
 _ENOUGH_SECONDS = 0.4  # a longer second trial tells little more
 _LONG_SECONDS = 1.0  # beside this, what a first call loads no longer counts
+_FLAT = 1.25  # a second trial that costs less than so many times the first tells the slope badly
 _LEVER = 3  # the second trial has at least so many times the records
 _FEW_RECORDS = 8
+_OWN_RECORDS = 64
 _ASKED_RECORDS = 256
 _SCORED_RECORDS = 400  # with fewer, no TPR at 1 % FPR would be measured on the reporting half
 _SIMULATED_RECORDS = 2000
@@ -97,7 +99,7 @@ class _Line:
 
 
 def _line(run: Callable[[Part], object], part: Callable[[int], Part], *, least: int, most: int) -> _Line:
-    """Time `run` on two small numbers of records.
+    """Time `run` on two numbers of records, small ones unless the cost hardly grows between them.
 
     Args:
         run: What is timed.
@@ -110,7 +112,11 @@ def _line(run: Callable[[Part], object], part: Callable[[int], Part], *, least: 
     if first.cpu < _LONG_SECONDS:
         first = _timed(run, part(few))
     more = min(most, max(_LEVER * few, int(few * _ENOUGH_SECONDS / max(first.cpu, 1e-4))))
-    return _Line(few, more, first, _timed(run, part(more)) if more > few else first)
+    second = _timed(run, part(more)) if more > few else first
+    while more < most and second.cpu < _FLAT * first.cpu:
+        more = min(most, _LEVER * more)
+        second = _timed(run, part(more))
+    return _Line(few, more, first, second)
 
 
 def _spread(count: int, among: int) -> Positions:
@@ -201,6 +207,7 @@ class _Trials:
             yield Item(phase, "shadows", training(seen) + answering, plan.shadows, spread=True, per_shadow=True)
         phase, seen = "train null and control models", plan.evaluated // 2 + plan.others
         yield Item(phase, "null models", training(seen) + answering, 2, spread=True)
+        yield Item(phase, "planted shadow", training(plan.evaluated + plan.others) + answering)
         yield Item(phase, "control model", training(plan.evaluated) + answering)
 
     def _training(self) -> tuple[Spent, Callable[[int], Spent]]:
@@ -263,21 +270,26 @@ class _Trials:
         return {probe: self._try(probe) for probe in probes_for(self.plan)}
 
     def _try(self, probe: Probe) -> _Tried:
-        """One model; the attacker's own records shrink with the audit records, since some probes train on them."""
+        """One model; some probes train on the attacker's own records, so what more of these cost is tried as well."""
         records, own = self.audit_set.records, self.audit_set.calibration
         full = records.n if probe.sample is None else min(records.n, 2 * probe.sample)
         blueprint = Blueprint(self.target.architecture, self.target.facts, str(self.target.device))
-        found: list[Arrays] = []
+        few, found = min(own.n, _OWN_RECORDS), list[Arrays]()
 
-        def asked(count: int) -> Asked:
-            share = max(min(own.n, _FEW_RECORDS), own.n * count // full)
-            return Asked(self.target, _some(records)(count), _some(own)(share), blueprint, 0)
+        def asked(count: int, owned: int = few) -> Asked:
+            return Asked(self.target, _some(records)(count), _some(own)(owned), blueprint, 0)
+
+        def run(part: Asked) -> None:
+            found.append(probe.run(part))
 
         try:
-            line = _line(lambda part: found.append(probe.run(part)), asked, least=_FEW_RECORDS, most=full)
+            line = _line(run, asked, least=_FEW_RECORDS, most=full)
+            seen, more = found[-1], min(own.n, _LEVER * few)
+            longer = _timed(run, asked(line.few, more)) if more > few else line.first
         except Exception:  # noqa: BLE001 - in the scan it fails as soon, and is reported there
             return _Tried(Spent(), full, {})
-        return _Tried(line.at(full), full, found[-1])
+        further = line.first.rise_to(longer) * ((own.n - few) / max(more - few, 1))
+        return _Tried(line.at(full) + further, full, seen)
 
     def attacking(self) -> Iterator[Item]:
         """Scoring and measuring, on simulated signals."""
@@ -341,23 +353,22 @@ class _Trials:
                 yield Item("inversion attacks", attack.card.id, self._inverting(attack), 2)
 
     def _controls(self) -> Spent:
-        """The controls of all primary attacks, tried with one of them."""
+        """Blind, instrument and planted control; leaks are planted for one primary attack, as others cost the same."""
         limits = self.plan.limits
         spent = self._on_stage(lambda stage: blind_control(stage.evidence.known().features, stage.jury, 0, limits))
         primaries = self._primaries
         shadow_based = [one for one in primaries if one.least_shadows]
         if not primaries:
             return spent
-        one = (shadow_based or primaries)[0]
 
         def instrument(stage: _Stage) -> None:
-            scored = run_attack(one, Role.PRIMARY, stage.evidence, stage.jury, limits)
-            instrument_null([scored], stage.jury, limits, 0)
+            scored = [run_attack(one, Role.PRIMARY, stage.evidence, stage.jury, limits) for one in primaries]
+            instrument_null(scored, stage.jury, limits, 0)
 
         def planting(stage: _Stage) -> None:
-            planted_control([one], stage.evidence, stage.jury, limits, tests=1, seed=0)
+            planted_control(shadow_based[:1], stage.evidence, stage.jury, limits, tests=1, seed=0)
 
-        spent += self._on_stage(instrument) * len(primaries)
+        spent += self._on_stage(instrument)
         return spent + self._on_stage(planting) * len(shadow_based) if shadow_based else spent
 
     def _defending(self, defense: Defense) -> Iterator[Item]:

@@ -66,7 +66,8 @@ def test_every_part_of_the_audit_is_there(report):
     assert {
         result.card.id: result.outcome for result in report.membership if result.outcome.status != "completed"
     } == {}
-    assert [control.id for control in report.controls] == ["blind", "owner-label-null", "instrument-null", "planted"]
+    controls = ["blind", "owner-label-null", "instrument-null", "planted", "planted-shadow"]
+    assert [control.id for control in report.controls] == controls
     assert {check.id for check in report.checks} >= {"recipe", "members-learned", "random-split", "population"}
     assert [defense.status for defense in report.defenses] == ["completed", "completed"]
     assert len(report.verdicts) == len(Access) * len(Family)

@@ -323,7 +323,7 @@ def plan_of(*more):
 def test_four_shadows_are_enough_to_plan(case, capsys):
     assert plan_of("--attacks", "gap", "--defenses", "none") == 0
     told = capsys.readouterr().out
-    assert "4 shadows, given in shadows, 2 null models, 1 control model" in told
+    assert "4 shadows, given in shadows, 2 null models, 2 control models" in told
     assert "80 members and 80 non-members are evaluated" in told
 
 

@@ -112,7 +112,7 @@ def test_the_preview_prices_and_lists(place):
     told = preview(plan, design, target)
     assert told.training_seconds > 0
     assert isinstance(told.plan, Plan)
-    assert "16 shadows, 2 null models, 1 control model" in told.describe()
+    assert "16 shadows, 2 null models, 2 control models" in told.describe()
     assert re.search(r"attack     primary lira-scores +< 1 s", told.describe())
     assert re.search(r"cost       all .* s of CPU time, about .* with \d+ worker", told.describe())
     assert "60 records a side, and 1,000 are needed" in told.describe()

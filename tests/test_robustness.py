@@ -235,7 +235,7 @@ def test_a_stochastic_model_cannot_be_cleared(difference, level, voids):
     subject = checks.Subject(
         splits(20, 20), draw_audit_set(splits(20, 20), cap=20, seed=0), simulated.jury, evidence, True, recipe
     )
-    check = checks.stochastic(subject)
+    check = checks.target.stochastic(subject)
     assert (check.level, check.voids) == (level, voids)
     assert ("up to 0.25" in check.sentence) is bool(difference)
 

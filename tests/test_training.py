@@ -358,7 +358,7 @@ def test_what_would_be_nothing_found_is_not_said_by_proxies(resnet):
         evidence=SimpleNamespace(shadow_membership=np.ones((8, 4), bool)),
         shadows_given=False,
     )
-    [last] = decide_membership(facts, doubts_of((), [checks.proxy_shadows(subject)]), LIMITS)[-1:]
+    [last] = decide_membership(facts, doubts_of((), [checks.shadows.proxy_shadows(subject)]), LIMITS)[-1:]
     assert last.state is VerdictState.CANNOT_SAY
     assert "only a head on frozen features" in last.sentence
 

@@ -14,6 +14,7 @@ from auditor.battery.plan import (
     run_battery,
     run_inversion_battery,
     run_output_matrix,
+    software,
     why_not,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "run_battery",
     "run_inversion_battery",
     "run_output_matrix",
+    "software",
     "title_of",
     "why_not",
 ]

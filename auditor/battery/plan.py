@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib.metadata import version
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -39,6 +40,7 @@ __all__ = [
     "run_battery",
     "run_inversion_battery",
     "run_output_matrix",
+    "software",
     "why_not",
 ]
 
@@ -83,7 +85,8 @@ class Plan(BaseModel):
     """What will run, fixed before anything is trained and replayed on resume.
 
     `design` is the digest of audit set, shadows and null models; a replay that would draw another design is refused.
-    `max_time` is the wall time in seconds that decided how many shadows there are, if one was stated.
+    `max_time` is the wall time in seconds that decided how many shadows there are, if one was stated. `canaries` names
+    the log of the canaries that the model was trained with, if it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +94,7 @@ class Plan(BaseModel):
     version: Literal["1"] = "1"
     created: datetime
     privaudit: str
+    torch: str = Field(default_factory=lambda: version("torch"))
     model: str
     data: str
     design: str
@@ -99,6 +103,7 @@ class Plan(BaseModel):
     cap: int = Field(ge=1)
     shadows: int = Field(ge=2, multiple_of=2)
     given: GivenFacts | None = None
+    canaries: str | None = None
     recipe: Recipe
     recipe_stated: bool
     queries: tuple[str, ...] = Field(min_length=1)
@@ -110,6 +115,11 @@ class Plan(BaseModel):
     calibration: int
     reference: int
     max_time: int | None = Field(default=None, ge=1)
+
+    @property
+    def software(self) -> str:
+        """The versions that made the plan, in words."""
+        return _software(self.privaudit, self.torch)
 
     @model_validator(mode="after")
     def _only_what_is_in_the_box(self) -> Plan:
@@ -133,6 +143,7 @@ class Plan(BaseModel):
             f"population {self.calibration:,} records calibrate, {self.reference:,} others are for defenses",
             self._models_line(),
             f"recipe     {self.recipe_in_words()}",
+            *(["canaries   bound epsilon from below"] if self.canaries else []),
             f"queries    {describe(self.queries)}",
             *[_priced(f"attack     {self._role(one)}{one}", one, costs) for one in self._running],
             *self._not_run_lines(),
@@ -169,7 +180,7 @@ class Plan(BaseModel):
         which = "of them" if self.given is None else "but the shadows"
         proxies = f", all {which} frozen-feature proxies" if self.recipe.proxy else ""
         fitted = f" (as many as fit into {self.max_time:,} s)" if self.max_time else ""
-        return f"models     {self.shadows} shadows{given}{fitted}, 2 null models, 1 control model{proxies}"
+        return f"models     {self.shadows} shadows{given}{fitted}, 2 null models, 2 control models{proxies}"
 
     def _records_line(self) -> str:
         where = "in every shadow" if self.given is None else "are not"
@@ -190,6 +201,15 @@ class Plan(BaseModel):
 
     def _role(self, attack_id: str) -> str:
         return next((f"{self.role(one)} " for one in MEMBERSHIP if one.card.id == attack_id), "")
+
+
+def software() -> str:
+    """The versions at work here, in words."""
+    return _software(version("privaudit"), version("torch"))
+
+
+def _software(privaudit: str, torch: str) -> str:
+    return f"privaudit {privaudit} with torch {torch}"
 
 
 def _priced(line: str, name: str, costs: Mapping[str, str] | None) -> str:

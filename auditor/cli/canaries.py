@@ -48,6 +48,7 @@ def make(terminal: Terminal, data: Path, output: Path, count: int | None, kind: 
     from auditor.canaries import KINDS, default_count, flip_coins, make_canaries
     from auditor.compute import generator
     from auditor.splits import load_splits
+    from auditor.stats.epsilon import one_run
 
     splits = load_splits(data)
     wanted = count or default_count(splits.members.n)
@@ -63,6 +64,9 @@ def make(terminal: Terminal, data: Path, output: Path, count: int | None, kind: 
         f"{int(made.included.sum())} of {wanted} canaries were chosen by coin flips. Train with the records of "
         f"{addition.name} added; keep {log.name} secret until then, and leave train/ as it is."
     )
+    claim = splits.settings.claim
+    most = one_run(made.included, made.included, delta=1e-5 if claim is None else claim.delta)
+    terminal.say(f"At delta {most.delta:g} so many canaries can show an epsilon of {most.ceiling:.2f} at most.")
     for path in (addition, log):
         terminal.emit(str(path))
     return Exit.DONE

@@ -71,6 +71,7 @@ class AuditArguments(TypedDict):
     key: Path | None
     shadows: Path | None
     max_time: int | None
+    canaries: Path | None
 
 
 _ARGUMENTS = (
@@ -120,6 +121,12 @@ _ARGUMENTS = (
         metavar="DIR",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Shadow models of your own instead of ours, with inclusion.npz; see docs/bring-your-own-shadows.md.",
+    ),
+    click.option(
+        "--canaries",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="canaries.npz of the canaries that the model was trained with, to bound epsilon; see docs/canaries.md.",
     ),
     click.option(
         "--run-dir",

@@ -17,11 +17,12 @@ def selftest(terminal: Terminal, device: str) -> int:
     """Audit a planted and a null model, and compare CPU with CUDA. Reports say when that was last done."""
     from auditor import selftest as instrument
     from auditor.cli.progress import progress_on
-    from auditor.instrument import remember_selftest
+    from auditor.instrument import last_selftest, remember_selftest
 
     with progress_on(terminal) as progress:
         result = instrument.selftest(device, progress)
     for answer in result.answers:
         terminal.emit(f"{'pass' if answer.passed else 'FAIL'}  {answer.question} {answer.said}")
-    remember_selftest(passed=result.passed, device=result.device, cuda_compared=result.cuda_compared)
+    remember_selftest(passed=result.passed, device=result.device, cuda_agrees=result.cuda_agrees)
+    terminal.say(f"Reports made here say of the self-test: {last_selftest()}.")
     return Exit.DONE if result.passed else Exit.INTERNAL

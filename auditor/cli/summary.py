@@ -31,8 +31,8 @@ _STYLES = {
 
 def summary(report: AuditReport) -> Text:
     """A few lines for a person who waits; the report says it all."""
-    lines = [Text(), *_tiles(report), *_judged(report), *map(_plain, _missing(report)), *map(_plain, _doubts(report))]
-    return Text("\n").join([*lines, _plain(_cost(report))])
+    told = (*_canaries(report), *_missing(report), *_doubts(report), _cost(report))
+    return Text("\n").join([Text(), *_tiles(report), *_judged(report), *map(_plain, told)])
 
 
 def _plain(text: str) -> Text:
@@ -55,6 +55,11 @@ def _judged(report: AuditReport) -> Iterator[Text]:
     for verdict in report.verdicts:
         if verdict.access is report.plan.release:
             yield _plain(verdict.sentence)
+
+
+def _canaries(report: AuditReport) -> Iterator[str]:
+    if report.canaries is not None:
+        yield f"canaries: {report.canaries.sentence}"
 
 
 def _missing(report: AuditReport) -> Iterator[str]:

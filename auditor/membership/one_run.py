@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +11,14 @@ import numpy.typing as npt
 from auditor.canaries import Canaries
 from auditor.findings import CanaryAudit, CanaryBound, PrivacyClaim
 from auditor.signals import Signals, observe
+from auditor.splits import Records
 from auditor.stats.auc import auc
 from auditor.stats.epsilon import EpsilonBound, one_run, one_run_gaussian
 from auditor.target import Target
 from auditor.threat import Access
 from reference_attacks.membership import lira
 
-__all__ = ["bound_epsilon"]
+__all__ = ["bound_epsilon", "canary_scores"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -29,8 +31,8 @@ def bound_epsilon(
 ) -> CanaryAudit:
     """Bound epsilon from below, at each access that the target shows, and hold the claim against the bound.
 
-    A canary is scored by offline LiRA, declared in advance: the margin of its label, against the shadows, none of
-    which saw any canary. The claim is held against the bound at `weights` that assumes no trade-off curve.
+    The claim is held against the bound at `weights` that assumes no trade-off curve. That is declared here, before any
+    model is asked; the other bounds are told beside it, each at its own confidence.
 
     Args:
         canaries: All canaries with their coins.
@@ -39,16 +41,9 @@ def bound_epsilon(
         claim: What the owner claims of the training, or None.
     """
     delta = _DELTA if claim is None else claim.delta
-    answers = observe(target, canaries.records.inputs, canaries.records.labels)
-    without = Signals.stack([observe(shadow, canaries.records.inputs, canaries.records.labels) for shadow in shadows])
-    pairs = {
-        Access.SCORES: (answers.released_margin, without.released_margin),
-        Access.WEIGHTS: (answers.logit_margin, without.logit_margin),
-    }
-    # whoever holds the file goes around a wrapper, so that weights always show everything
-    seen = [access for access in pairs if access is Access.WEIGHTS or target.shows.includes(access)]
-    bounds = [bound for access in seen for bound in _bounds(access, _scores(*pairs[access]), canaries, delta)]
-    declared = next(one for one in bounds if one.access is Access.WEIGHTS and not one.assumes)
+    scores = canary_scores(canaries.records, target, shadows)
+    bounds = [bound for access in scores for bound in _bounds(access, scores[access], canaries, delta)]
+    declared = next(one for one in bounds if one.declared)
     included = int(canaries.included.sum())
     return CanaryAudit(
         canaries=canaries.records.n,
@@ -59,6 +54,21 @@ def bound_epsilon(
         contradicted=None if claim is None else declared.epsilon > claim.epsilon,
         sentence=_sentence(declared, included, claim),
     )
+
+
+def canary_scores(canaries: Records, target: Target, shadows: Sequence[Target]) -> Mapping[Access, Floats]:
+    """Scores [canary] at each access that the target shows, from `scores` to `weights`; the coins play no part.
+
+    A canary is scored by offline LiRA, declared in advance: the margin of its label, against shadows of which none saw
+    any canary.
+    """
+    answers = observe(target, canaries.inputs, canaries.labels)
+    without = Signals.stack([observe(shadow, canaries.inputs, canaries.labels) for shadow in shadows])
+    found = {Access.WEIGHTS: _scores(answers.logit_margin, without.logit_margin)}
+    if not target.shows.includes(Access.SCORES):
+        # whoever holds the file goes around a wrapper, so that weights always show everything
+        return found
+    return {Access.SCORES: _scores(answers.released_margin, without.released_margin), **found}
 
 
 def _scores(target_signal: Floats, shadow_signal: Floats) -> Floats:
@@ -77,6 +87,7 @@ def _bounds(access: Access, scores: Floats, canaries: Canaries, delta: float) ->
         return CanaryBound(
             access=access,
             assumes=assumes,
+            declared=access is Access.WEIGHTS and not assumes,
             epsilon=bound.epsilon,
             delta=bound.delta,
             confidence=bound.confidence,
@@ -91,15 +102,23 @@ def _bounds(access: Access, scores: Floats, canaries: Canaries, delta: float) ->
 
 
 def _sentence(bound: CanaryBound, included: int, claim: PrivacyClaim | None) -> str:
-    told = (
-        f"The training is not ({bound.epsilon:.2f}, {bound.delta:g})-differentially private for one record, at "
-        f"{bound.confidence:.0%} confidence"
-        if bound.epsilon > 0.0
-        else f"The canaries bound no epsilon away from 0 at delta {bound.delta:g}, which is no evidence of privacy"
-    )
-    so_many = f" ({included:,} canaries included by coin flips; at most {bound.ceiling:.2f} could have been shown)."
-    if claim is None:
-        return told + so_many
-    verdict = "contradicts" if bound.epsilon > claim.epsilon else "does not contradict"
-    unit = "" if claim.unit == "record" else f" for each {claim.unit}, and so for each record"
-    return f"{told}{so_many} This {verdict} the claimed epsilon of {claim.epsilon:g} at delta {claim.delta:g}{unit}."
+    counted = f"{included:,} canaries included by coin flips; at most {bound.ceiling:.2f} could have been shown"
+    told = f"The canaries bound no epsilon away from 0 at delta {bound.delta:g}, no evidence of privacy ({counted})."
+    if bound.epsilon > 0.0:
+        # rounded down: what is printed must be contradicted too
+        least = math.floor(100 * bound.epsilon) / 100
+        told = (
+            f"The training is not ({least:.2f}, {bound.delta:g})-differentially private for one record, at "
+            f"{bound.confidence:.0%} confidence ({counted})."
+        )
+    return told if claim is None else f"{told} {_held_against(bound, claim)}"
+
+
+def _held_against(bound: CanaryBound, claim: PrivacyClaim) -> str:
+    unit = "" if claim.unit == "record" else f" for each {claim.unit}, which would hold for each record too"
+    claimed = f"the claimed epsilon of {claim.epsilon:g} at delta {claim.delta:g}{unit}"
+    if bound.epsilon > claim.epsilon:
+        return f"This contradicts {claimed}."
+    if bound.ceiling <= claim.epsilon:
+        return f"So many canaries could not have contradicted {claimed}."
+    return f"This does not contradict {claimed}, and is no evidence for it."

@@ -34,6 +34,12 @@ from auditor.report.view import Facts, Method, Row, Table
 
 __all__ = ["data_facts", "defense_methods", "environment", "methods", "recipe_facts", "terms", "timings"]
 
+_SHADOW_SOURCES = {
+    "trained": "of {} epochs",
+    "given": "trained by the owner",
+    "proxy": "frozen-feature proxies of {} epochs",
+}
+
 
 def methods(report: AuditReport) -> tuple[Method, ...]:
     """Every membership and inversion attack: what it is, what it was given, what became of it."""
@@ -131,7 +137,7 @@ def recipe_facts(report: AuditReport) -> Facts:
     mean, std = (" ".join(f"{number:g}" for number in numbers) for numbers in (prep.mean, prep.std))
     return (
         ("Budget", short(plan.budget)),
-        ("Shadow models", f"{count(plan.shadows)}, of {count(plan.epochs)} epochs"),
+        ("Shadow models", f"{count(plan.shadows)}, {_SHADOW_SOURCES[plan.shadow_source].format(count(plan.epochs))}"),
         ("Null and control models", f"{count(plan.null_models)} and {count(plan.control_models)}"),
         ("Recipe", clean(plan.recipe)),
         ("Queries", clean(describe(plan.queries))),
@@ -149,6 +155,7 @@ def environment(report: AuditReport) -> Facts:
         ("Made", report.created.isoformat(timespec="seconds")),
         ("Versions", clean(versions)),
         ("Machine", clean(f"{env.platform}, {env.machine}, {env.device}, {env.threads_per_worker} threads per worker")),
+        ("Self-test", clean(env.selftest)),
         ("Seed", str(plan.seed)),
         ("Weights file", f"sha256 {clean(model.sha256)}, {count(model.file_bytes)} bytes, {model.weights} weights"),
         ("Plan", f"digest {clean(plan.digest)}"),

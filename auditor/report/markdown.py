@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from auditor.findings import AuditReport, CheckLevel, Metric
-from auditor.report import pick, stage, wording
+from auditor.report import canaries, pick, stage, wording
 from auditor.report.text import cell, clean, counts, date, interval_name, phrase, short, unit_of
 
 __all__ = ["render_markdown"]
@@ -24,6 +24,7 @@ def render_markdown(report: AuditReport) -> str:
         _numbers(report),
         ["**What to do**", "", *(f"* {_escape(a.title)}. {_escape(a.effect)}" for a in stage.actions(report))],
         _instant(report),
+        _canaries(report),
         _controls(report),
         [_escape(stage.scope(report)), _findings(report), *_not_run(report)],
     )
@@ -81,6 +82,11 @@ def _instant(report: AuditReport) -> list[str]:
         return []
     head, rows = tuple(table.head), [tuple(map(str, row.cells)) for row in table.rows]
     return [f"**At once, from the target alone.** {_escape(told)}", *(["", *_table(head, rows)] if rows else [])]
+
+
+def _canaries(report: AuditReport) -> list[str]:
+    told = canaries.told(report)
+    return [f"**What the canaries show.** {_escape(told)}"] if told else []
 
 
 def _findings(report: AuditReport) -> str:

@@ -6,7 +6,7 @@ The templates print a `Page` and decide nothing. HTML and PDF are made from the 
 from __future__ import annotations
 
 from auditor.findings import AuditReport, Verdict, VerdictState
-from auditor.report import appendix, evidence, granularity, membership, pick, stage, wording
+from auditor.report import appendix, canaries, evidence, granularity, membership, pick, stage, wording
 from auditor.report.terms import DATA_STATEMENT, GLOSSARY, METHODS
 from auditor.report.text import clean, count, date, short
 from auditor.report.view import Facts, Page, Tile, VerdictLine
@@ -39,6 +39,9 @@ def build_page(report: AuditReport) -> Page:
         instant=stage.instant(report),
         outputs=granularity.output_figure(report),
         output_table=granularity.output_table(report),
+        canaries_told=canaries.told(report),
+        canary_bounds=canaries.bounds(report),
+        implied=canaries.implied(report),
         exposure=membership.exposure(report),
         record_exposure=wording.record_exposure(report),
         exposed_groups=granularity.exposed_groups(report),
@@ -66,6 +69,7 @@ def build_page(report: AuditReport) -> Page:
 def _title_facts(report: AuditReport) -> Facts:
     model, data = report.model, report.data
     wrapper = f", with {clean(model.wrapper)}" if model.wrapper else ""
+    claim = canaries.claim(report)
     return (
         ("Model", f"{short(model.architecture)}, {count(model.parameters)} parameters{wrapper}"),
         ("File", f"{short(model.file_format)}, sha256 {clean(model.sha256, 13).rstrip('…')}"),
@@ -78,6 +82,7 @@ def _title_facts(report: AuditReport) -> Facts:
         ),
         ("Release", f"{report.plan.release} ({report.plan.release.description})"),
         ("Severity", wording.severity(report)),
+        *((("Privacy claim", claim),) if claim else ()),
         ("Date", f"{date(report.created)}, privaudit {short(report.environment.privaudit)}"),
     )
 

@@ -35,6 +35,17 @@ METHODS = (
         "Tail estimate",
         "As TPR at low FPR, members and non-members exchanged: non-members with a loss that few members reach.",
     ),
+    (
+        "Epsilon from canaries",
+        (
+            "Offline LiRA scores; the highest and the lowest are guessed, at four declared shares that divide the "
+            "error evenly. Steinke et al. 2023 (Theorem 5.2); with a Gaussian trade-off curve Mahloujifar et al. 2024."
+        ),
+    ),
+    (
+        "Implied epsilon",
+        "Log-ratio of the exact ends of both rates, each at half of the error; the threshold is taken as given.",
+    ),
     ("Shares and means", "Clopper-Pearson for shares, Student's t for means, unless the table names another method."),
 )
 
@@ -53,6 +64,14 @@ GLOSSARY = (
     ("Null control", "The same attack where there is nothing to find: what the split alone gives."),
     ("Planted control", "A leak of known size put in on purpose: would this audit have seen it?"),
     ("Blind control", "A classifier that never asks the model: do members and non-members differ anyway?"),
+    (
+        "Epsilon, delta",
+        (
+            "Differential privacy: adding one record changes the odds of any outcome of training by a factor of e to "
+            "the epsilon at most, up to delta."
+        ),
+    ),
+    ("Canary", "A made-up record that a logged coin flip added to the training data, or left out."),
     ("Adaptive attacker", "One who knows of the defense and refits everything through it."),
     ("Fidelity", "How far an implementation goes back to the method it is named after."),
 )

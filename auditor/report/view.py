@@ -103,6 +103,9 @@ class Page:
     instant: Table
     outputs: Picture | None
     output_table: Table
+    canaries_told: str
+    canary_bounds: Table
+    implied: Table
     exposure: Picture | None
     record_exposure: str
     exposed_groups: Table

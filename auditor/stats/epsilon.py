@@ -53,7 +53,7 @@ class EpsilonBound:
         canaries: How many coins were flipped.
         guesses: How many canaries were guessed for the bound.
         correct: How many of the guesses were right.
-        ceiling: The bound that the same number of guesses would give, were all of them right.
+        ceiling: The largest bound that these coins could have given: the one of scores that tell them all apart.
         method: How it was made.
     """
 
@@ -179,7 +179,8 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
     check_fraction(delta, name="delta")
     if epsilon < 0.0:
         raise ValueError(f"epsilon must not be negative, got {epsilon}")
-    return float(optimize.brentq(lambda mu: gaussian_delta(epsilon, mu) - delta, 1e-8, 1e3, xtol=1e-12))
+    # at epsilon 0 the root is 2.5 delta, and it grows with epsilon
+    return float(optimize.brentq(lambda mu: gaussian_delta(epsilon, mu) - delta, delta, 1e3, xtol=1e-12))
 
 
 def implied_epsilon(
@@ -228,7 +229,7 @@ def _best(
     tried = [_guess(values, coins, share) for share in GUESSED_SHARES]
     found = [bound(guessed, values.size, alpha) for guessed in tried]
     best = int(np.argmax(found))
-    all_right = _Guessed(tried[best].guesses, tried[best].guesses)
+    knowing = [_guess(coins.astype(np.float64), coins, share) for share in GUESSED_SHARES]
     return EpsilonBound(
         epsilon=found[best],
         delta=delta,
@@ -236,7 +237,7 @@ def _best(
         canaries=values.size,
         guesses=tried[best].guesses,
         correct=tried[best].correct,
-        ceiling=bound(all_right, values.size, alpha),
+        ceiling=max(bound(guessed, values.size, alpha) for guessed in knowing),
         method=method,
     )
 

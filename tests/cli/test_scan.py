@@ -12,6 +12,7 @@ from auditor.findings import AuditReport, Check, CheckLevel, ControlResult, Fail
 from auditor.report import load_json
 from auditor.threat import Access
 from tests.minimal_report import attack, report, verdict
+from tests.report.example import canaries
 
 REPORT = report()
 
@@ -52,6 +53,7 @@ def test_without_options_the_audit_gets_its_own_defaults(asked):
 EVERY_OPTION = """
     -o a.json --arch resnet18 --release scores --budget quick --seed 7 --device cpu --workers 2 --run-dir run
     --plan plan.json --attacks lira,rmia --defenses purifier --trust-checkpoint --key secret --shadows splits
+    --canaries plan.json
 """
 
 
@@ -74,6 +76,7 @@ def test_every_option_reaches_the_audit(asked):
             trust_checkpoint=True,
             key=Path("secret"),
             shadows=Path("splits"),
+            canaries=Path("plan.json"),
         )
     ]
 
@@ -185,6 +188,12 @@ def test_the_summary_tells_what_to_distrust():
     assert "check recipe, warn: Shadows fit less." in lines
     assert "control blind, fail: AUC 0.8." in lines
     assert not any("overlap" in line or "null" in line for line in lines)
+
+
+def test_the_summary_tells_what_the_canaries_showed():
+    audited = REPORT.model_copy(update={"canaries": canaries(1.0)})
+    assert any(line.startswith("canaries: The training is not (2.56, 1e-05)") for line in lines_of(audited))
+    assert not any(line.startswith("canaries") for line in lines_of(REPORT))
 
 
 def test_the_summary_ends_with_the_cost():

@@ -14,6 +14,8 @@ from auditor.findings import (
     AttackCard,
     AttackResult,
     AuditReport,
+    CanaryAudit,
+    CanaryBound,
     Check,
     CheckLevel,
     ClassExposure,
@@ -31,6 +33,7 @@ from auditor.findings import (
     Fidelity,
     GroupExposure,
     Histogram,
+    ImpliedEpsilon,
     InstantAnswer,
     InversionResult,
     Measurement,
@@ -41,6 +44,7 @@ from auditor.findings import (
     Paper,
     PlanFacts,
     Preprocessing,
+    PrivacyClaim,
     RecordExposure,
     RocCurve,
     Role,
@@ -340,6 +344,52 @@ def output_matrix(lift: float) -> tuple[OutputLeak, ...]:
         granularity="Label", access=Access.LABELS, seen="the predicted class only", attack="Gap attack", outcome=gap
     )
     return (*matrix, label)
+
+
+def canaries(lift: float) -> CanaryAudit | None:
+    """What 1,000 canaries show of a strong leak, and that it contradicts a claim; without one there were none."""
+    if lift < 1:
+        return None
+
+    def bound(access: Access, assumes: str, epsilon: float, ceiling: float) -> CanaryBound:
+        return CanaryBound(
+            access=access,
+            assumes=assumes,
+            declared=access is Access.WEIGHTS and not assumes,
+            epsilon=epsilon,
+            delta=1e-5,
+            confidence=0.95,
+            ceiling=ceiling,
+            guesses=250,
+            correct=241,
+            auc=about(0.81, 0.03, {"members": 497, "non-members": 503}, "DeLong, logit scale"),
+            method="one run",
+        )
+
+    curve = "a Gaussian trade-off curve"
+    return CanaryAudit(
+        canaries=1000,
+        included=497,
+        mislabelled=500,
+        bounds=(
+            bound(Access.SCORES, "", 2.318, 5.364),
+            bound(Access.SCORES, curve, 3.141, 10.031),
+            bound(Access.WEIGHTS, "", 2.567, 5.364),
+            bound(Access.WEIGHTS, curve, 3.329, 10.031),
+        ),
+        claim=PrivacyClaim(epsilon=1.0, delta=1e-5),
+        contradicted=True,
+        sentence=(
+            "The training is not (2.56, 1e-05)-differentially private for one record, at 95% confidence (497 canaries "
+            "included by coin flips; at most 5.36 could have been shown). This contradicts the claimed epsilon of 1 at "
+            "delta 1e-05."
+        ),
+    )
+
+
+def implied(lift: float) -> tuple[ImpliedEpsilon, ...]:
+    found = Estimate(2.944, 2.411, 3.602, 0.95, "log-ratio of Clopper-Pearson ends", both_sides())
+    return (ImpliedEpsilon(attack_id="lira-weights", access=Access.WEIGHTS, fpr=FPR, estimate=found),) * (lift == 1)
 
 
 def histograms(lift: float) -> tuple[Histogram, ...]:
@@ -737,6 +787,8 @@ def report(
         group_exposure=group_exposure() if lift == 1 else (),
         output_matrix=output_matrix(lift),
         instant=instant(lift),
+        canaries=canaries(lift),
+        implied_epsilon=implied(lift),
         histograms=histograms(lift),
         inversion=inversion(),
         controls=controls(blind_auc=blind_auc),

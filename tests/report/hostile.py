@@ -36,6 +36,7 @@ _KEEP = frozenset(
         ),
     }
 )
+_UNITS_OF_A_CLAIM = {"record", "group"}
 
 
 def hostile(report: AuditReport) -> AuditReport:
@@ -48,6 +49,6 @@ def _poisoned(part, name=""):
         return {key: _poisoned(value, key) for key, value in part.items()}
     if isinstance(part, list):
         return [_poisoned(value, name) for value in part]
-    if isinstance(part, str) and name not in _KEEP:
+    if isinstance(part, str) and name not in _KEEP and part not in _UNITS_OF_A_CLAIM:
         return {"url": "javascript:alert(3)", "id": part + EVIL}.get(name, EVIL + part)
     return part

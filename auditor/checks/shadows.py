@@ -1,0 +1,102 @@
+"""Checks on the shadows: are they like the target, enough, and of one make?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from auditor.checks.subject import MATERIAL, Subject, accuracies
+from auditor.findings import Check, CheckLevel, Void
+from auditor.stats.intervals import prediction_interval
+from auditor.training import source_of
+
+__all__ = ["few_shadows", "proxy_shadows", "recipe", "stale_shadows"]
+
+_FEW_SHADOWS = 4
+
+
+def recipe(subject: Subject) -> Check | None:
+    """Do the shadows behave like the target? Accuracy with and without the record, 99 % prediction interval (7.7)."""
+    evidence, membership = subject.evidence, subject.jury.membership
+    if not len(evidence.shadow_membership):
+        return None
+    shadows = [
+        accuracies(evidence.shadows.audit.model(index), evidence.shadow_membership[index])
+        for index in range(len(evidence.shadow_membership))
+    ]
+    target = accuracies(evidence.target.audit, membership)
+    misses = []
+    for position, name in enumerate(("training records", "other records")):
+        spread = [pair[position] for pair in shadows]
+        predicted = prediction_interval(spread, confidence=0.99)
+        centre = float(np.mean(spread))
+        low, high = min(predicted.low, centre - MATERIAL), max(predicted.high, centre + MATERIAL)
+        if not low <= target[position] <= high:
+            misses.append(f"accuracy on {name} is {target[position]:.1%}, shadows reach {low:.1%} to {high:.1%}")
+    proxies = ", as frozen-feature proxies," if subject.recipe.proxy else ""
+    source = f"trained by {source_of(subject.recipe, stated=subject.recipe_stated)}{proxies}"
+    if subject.shadows_given:
+        source = "that were given"
+    if not misses:
+        return Check(
+            id="recipe",
+            title="Recipe",
+            level=CheckLevel.PASS,
+            sentence=f"Shadows {source} are as accurate as the target, with the record and without.",
+        )
+    return Check(
+        id="recipe",
+        title="Recipe",
+        level=CheckLevel.FAIL,
+        sentence=f"The target does not behave like models {source.rstrip(',')}: {'; '.join(misses)}.",
+        voids=(Void.NOTHING_FOUND, Void.PER_RECORD, Void.POWER),
+    )
+
+
+def proxy_shadows(subject: Subject) -> Check | None:
+    """Did the shadows learn as much as the target did, or only a head? Less can miss a leak, but not make one."""
+    if not subject.recipe.proxy or subject.shadows_given or not len(subject.evidence.shadow_membership):
+        return None
+    return Check(
+        id="proxy-shadows",
+        title="Proxy shadows",
+        level=CheckLevel.WARN,
+        sentence=(
+            "The target trained all layers, but its shadows trained only a head on frozen features: what the other "
+            "layers remember of a record cannot be calibrated by them, so a leak may be missed."
+        ),
+        voids=(Void.NOTHING_FOUND, Void.PER_RECORD, Void.POWER),
+    )
+
+
+def few_shadows(subject: Subject) -> Check | None:
+    """Are there shadows enough for an attack per record?"""
+    shadows = len(subject.evidence.shadow_membership)
+    if not shadows:
+        return None
+    inside = subject.evidence.shadow_membership.sum(0)
+    least, most = int(inside.min()), int(inside.max())
+    each = f"{least} with and {shadows - most} without each record"
+    few = min(least, shadows - most) <= _FEW_SHADOWS // 2
+    return Check(
+        id="few-shadows",
+        title="Number of shadows",
+        level=CheckLevel.WARN if few else CheckLevel.PASS,
+        sentence=f"{shadows} shadows, {each if least == most else f'at least {each}'}"
+        + (": per-record attacks are weak." if few else "."),
+    )
+
+
+def stale_shadows(subject: Subject) -> Check:
+    """Does a run go on with what other versions left behind?"""
+    mixed = subject.planned_with != subject.running
+    return Check(
+        id="stale-shadows",
+        title="Versions",
+        level=CheckLevel.WARN if mixed else CheckLevel.PASS,
+        sentence=(
+            f"The plan was made by {subject.planned_with}, and {subject.running} runs now: models and answers kept "
+            "from then were made by other code. A fresh --run-dir without --plan makes all of them anew."
+            if mixed
+            else f"Planned and run by the same versions: {subject.running}."
+        ),
+    )

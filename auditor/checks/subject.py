@@ -1,0 +1,81 @@
+"""What a check looks at, and what a row of the table of checks says of it before it has looked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.findings import Check, CheckLevel, Void
+from auditor.membership.evidence import Evidence
+from auditor.membership.measure import Jury, Scored
+from auditor.shadows import AuditSet
+from auditor.signals import Signals
+from auditor.splits import Recipe, Splits
+
+__all__ = ["MATERIAL", "Row", "Subject", "accuracies"]
+
+MATERIAL = 0.02  # of accuracy: what the recipe check tolerates (DESIGN 7.7), the others tolerate too
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that a check may look at.
+
+    Attributes:
+        splits: The owner's data.
+        audit_set: Who is evaluated, and who calibrates.
+        jury: Membership, classes and groups of the audit records.
+        evidence: What the target and the shadows answered; no shadows before they are trained.
+        recipe_stated: Whether the owner stated the recipe.
+        recipe: How shadows are trained.
+        shadows_given: Whether the owner trained them.
+        predicted: The class that the target names for each evaluated non-member, int64 [non-member]; None: not asked.
+        scored: What the attacks found; empty before they ran.
+        planned_with: The versions that made the plan, in words.
+        running: The versions at work now, in the same words.
+    """
+
+    splits: Splits
+    audit_set: AuditSet
+    jury: Jury
+    evidence: Evidence
+    recipe_stated: bool
+    recipe: Recipe
+    shadows_given: bool = False
+    predicted: npt.NDArray[np.int64] | None = None
+    scored: tuple[Scored, ...] = ()
+    planned_with: str = ""
+    running: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check of the table, with what it can take away at worst (docs/checks.md).
+
+    Attributes:
+        id: As in the report.
+        ask: The check; None where it does not apply.
+        worst: The worst level that it reaches.
+        voids: All that it voids at that level.
+        once: Whether shadows and attacks cannot change its answer, so that it is asked once an audit.
+    """
+
+    id: str
+    ask: Callable[[Subject], Check | None]
+    worst: CheckLevel = CheckLevel.WARN
+    voids: tuple[Void, ...] = ()
+    once: bool = False
+
+
+def accuracies(signals: Signals, inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Accuracy on the records inside and on those outside of a model's training set.
+
+    Args:
+        signals: The model's, [record, query].
+        inside: bool [record].
+    """
+    correct = signals.correct[:, 0]
+    return float(correct[inside].mean()), float(correct[~inside].mean())

@@ -1,0 +1,173 @@
+"""Checks on how the target behaves: is it the model of these records, and can its answers be read?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import binomtest
+
+from auditor.checks.subject import MATERIAL, Subject, accuracies
+from auditor.findings import Check, CheckLevel, Completed, Endpoint, Metric, Role, Void
+
+__all__ = ["attack_ceiling", "label_order", "members_learned", "saturation", "stochastic"]
+
+Labels = npt.NDArray[np.int64]
+
+_NEAR_CHANCE = 1.5  # times 1 / classes
+_SATURATED_WARNS = 0.5
+_BY_CHANCE = 0.001
+_LEAST_PER_CLASS = 2  # one to fit a numbering to, one to judge it by
+_CEILING = 0.999  # of AUC
+
+
+def members_learned(subject: Subject) -> Check:
+    """Did the model see the members at all? It should beat chance on them, and be better than on the others."""
+    inside, outside = accuracies(subject.evidence.target.audit, subject.jury.membership)
+    told = f"Accuracy is {inside:.1%} on members and {outside:.1%} on non-members."
+    doubt, level = "", CheckLevel.FAIL
+    if inside <= _NEAR_CHANCE / subject.splits.num_classes:
+        doubt = "On its own training records that is near chance: check mean, std, channel order and classes.txt."
+    elif inside < outside - MATERIAL:
+        doubt = "The model is worse on members: are the splits swapped, or is this another model's training data?"
+    elif inside <= outside:
+        doubt = "The model is no better on members: it generalises well, or these are not its training records."
+        level = CheckLevel.WARN
+    level = level if doubt else CheckLevel.PASS
+    return Check(
+        id="members-learned",
+        title="Members were learned",
+        level=level,
+        sentence=f"{told} {doubt}".strip(),
+        voids=(Void.NOTHING_FOUND, Void.PER_RECORD) if level is CheckLevel.FAIL else (),
+    )
+
+
+def label_order(subject: Subject) -> Check | None:
+    """Would the model be right far more often if the classes were numbered otherwise?
+
+    Another numbering is fitted to one half of the non-members and judged on the other, since with few records a class
+    some numbering always fits better. It must gain the material 2 points, and more than chance gives (p < 0.001).
+    """
+    labels = subject.jury.labels[~subject.jury.membership]
+    if subject.predicted is None or len(labels) < _LEAST_PER_CLASS * len(np.unique(labels)):
+        return None
+    found = _renumbered(labels, subject.predicted)
+    swapped = found.gain >= MATERIAL and found.p_value < _BY_CHANCE
+    told = f"Non-members are answered rightly in {found.as_numbered:.1%}"
+    return Check(
+        id="label-order",
+        title="Order of the classes",
+        level=CheckLevel.FAIL if swapped else CheckLevel.PASS,
+        sentence=(
+            f"{told}, but in {found.as_numbered + found.gain:.1%} if classes were numbered otherwise ({found.moved:,} "
+            "change places): write classes.txt, one class name per line in the order of the model's outputs, or "
+            "number the labels so."
+            if swapped
+            else f"{told}; no other numbering of the classes does better by {MATERIAL:.0%} or more beyond chance."
+        ),
+        voids=(Void.NOTHING_FOUND, Void.PER_RECORD) if swapped else (),
+    )
+
+
+@dataclass(frozen=True)
+class _Renumbering:
+    """How much the best other numbering of the classes gains on records that it was not fitted to."""
+
+    as_numbered: float
+    gain: float
+    p_value: float
+    moved: int
+
+
+def _renumbered(labels: Labels, predicted: Labels) -> _Renumbering:
+    classes, codes = np.unique(np.concatenate([labels, predicted]), return_inverse=True)
+    true, named = codes[: len(labels)], codes[len(labels) :]
+    straight, fitted = named == true, np.zeros(len(labels), dtype=bool)
+    # every second record of each class: records may come class by class, or in turn
+    half_of_each = np.argsort(np.argsort(true, kind="stable")) % 2 == 0
+    for half in (half_of_each, ~half_of_each):
+        fitted[~half] = _numbering(true[half], named[half], len(classes))[true[~half]] == named[~half]
+    gained, lost = int((fitted & ~straight).sum()), int((straight & ~fitted).sum())
+    # at least one trial: where the two never differ there is nothing to test
+    p_value = binomtest(gained, max(gained + lost, 1), alternative="greater").pvalue
+    seen = np.unique(true)
+    moved = int((_numbering(true, named, len(classes))[seen] != seen).sum())
+    return _Renumbering(float(straight.mean()), (gained - lost) / len(labels), float(p_value), moved)
+
+
+def _numbering(true: Labels, named: Labels, classes: int) -> Labels:
+    """The output [class] to read as each class so that most records are right; its own where that is as good."""
+    hits = np.eye(classes) / (2 * classes)
+    np.add.at(hits, (true, named), 1)
+    outputs: Labels = linear_sum_assignment(hits, maximize=True)[1]
+    return outputs
+
+
+def saturation(subject: Subject) -> Check:
+    """How many released probabilities of the true class are exactly 1, so that an order among them is gone?"""
+    share = float((subject.evidence.target.audit.confidence[:, 0] >= 1.0).mean())
+    return Check(
+        id="saturation",
+        title="Saturated probabilities",
+        level=CheckLevel.WARN if share > _SATURATED_WARNS else CheckLevel.PASS,
+        sentence=(
+            f"{share:.1%} of the released true-class probabilities are exactly 1 in float32; the attacks on scores "
+            "read the other classes instead."
+        ),
+    )
+
+
+def stochastic(subject: Subject) -> Check:
+    """Does the target answer the same query in the same way twice?"""
+    difference = subject.evidence.target.repeat_difference
+    told = "Equal queries are answered equally."
+    if difference is None:
+        told = "Whether the model answers equal queries equally was not measured."
+    elif difference:
+        told = (
+            f"The model is stochastic: outputs differ between two equal queries by up to {difference:.2g}. Repeated "
+            "queries average the noise away, and no attack here repeats its queries."
+        )
+    return Check(
+        id="stochastic",
+        title="Repeated queries",
+        level=CheckLevel.PASS if difference == 0 else CheckLevel.WARN,
+        sentence=told,
+        voids=(Void.NOTHING_FOUND,) if difference else (),
+    )
+
+
+def attack_ceiling(subject: Subject) -> Check | None:
+    """Does a primary attack tell all members apart, so that its interval is at the edge and the split is suspect?"""
+    primaries = [
+        (one.attack.card.title, one.outcome.endpoints)
+        for one in subject.scored
+        if one.role is Role.PRIMARY and isinstance(one.outcome, Completed)
+    ]
+    if not primaries:
+        return None
+    reached = [_told(title, end) for title, endpoints in primaries for end in endpoints if _at_ceiling(end)]
+    return Check(
+        id="attack-ceiling",
+        title="Attacks at their ceiling",
+        level=CheckLevel.WARN if reached else CheckLevel.PASS,
+        sentence=(
+            f"Hardly any member is missed: {'; '.join(reached)}. An interval at the edge says little, and so complete "
+            "a leak is often a split that gives itself away: look at the blind control and the owner-label null first."
+            if reached
+            else "No primary attack tells members apart without a fault."
+        ),
+    )
+
+
+def _at_ceiling(endpoint: Endpoint) -> bool:
+    return endpoint.estimate.value >= (_CEILING if endpoint.metric is Metric.AUC else 1.0)
+
+
+def _told(title: str, endpoint: Endpoint) -> str:
+    if endpoint.metric is Metric.AUC:
+        return f"{title} has AUC {endpoint.estimate.value:.4f}"
+    return f"{title} has TPR {endpoint.estimate.value:.1%} at {endpoint.fpr or 0.0:.1%} FPR"

@@ -1,0 +1,56 @@
+"""The trained planted shadow (DESIGN 7.5): does this recipe keep what can only be learned by heart?
+
+One further shadow trains on records under a wrong class, each included if a coin says so. Its answers on them, against
+those of the shadows, none of which saw any, tell how much a model of this recipe keeps. Reported, and blocks nothing:
+a model that fits well need not memorise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from auditor.findings import ControlResult, Measurement
+from auditor.shadows import Planting
+from auditor.signals import Signals, observe
+from auditor.splits import Records
+from auditor.stats.auc import auc
+from auditor.target import Target
+from reference_attacks.membership import lira
+
+__all__ = ["planted_shadow_control"]
+
+
+def planted_shadow_control(
+    planting: Planting, reference: Records, planted: Target, shadows: Sequence[Target]
+) -> ControlResult:
+    """Tell planted records from those that the coins left out, by offline LiRA on the margin of the wrong class.
+
+    Args:
+        planting: Which records, under which classes, and the coins.
+        reference: What the planting refers to.
+        planted: The shadow that trained on those included.
+        shadows: Two or more that trained on none.
+    """
+    inputs = reference.take(planting.rows).inputs
+    without = Signals.stack([observe(shadow, inputs, planting.labels) for shadow in shadows])
+    scores = lira.offline(
+        target_signal=observe(planted, inputs, planting.labels).logit_margin,
+        shadow_signal=without.logit_margin,
+        shadow_membership=np.zeros(without.logit_margin.shape[:2], dtype=np.bool_),
+    )
+    told = auc(scores, planting.included)
+    kept = told.low > 0.5
+    return ControlResult(
+        id="planted-shadow",
+        title="Planted control, trained",
+        question="Does a model by this recipe keep records that can only be learned by heart?",
+        status="pass" if kept else "warn",
+        sentence=(
+            f"A shadow trained with {int(planting.included.sum())} mislabelled records "
+            + ("tells them" if kept else "does not tell them")
+            + f" from {int((~planting.included).sum())} others that it was spared."
+        ),
+        measurements=(Measurement(name="AUC on mislabelled records (weights)", estimate=told, against="0.5"),),
+    )

@@ -1,0 +1,72 @@
+"""The trained planted shadow: what it plants, and that it tells a model that learned by heart from one that did not."""
+
+import numpy as np
+import pytest
+import torch
+
+from auditor.controls.planted_shadow import planted_shadow_control
+from auditor.findings import ModelFacts, Preprocessing
+from auditor.shadows import draw_planting
+from auditor.splits import Recipe, Records
+from auditor.target import Architecture, Target
+from auditor.training import train
+from tests.digits import parts, write_network
+
+RECIPE = Recipe(epochs=60, optimizer="adam", lr=0.01, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return Records.of(*parts(400, 300)[1])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, reference):
+    """A model of 300 digits and the planted records, and two models without these."""
+    architecture = Architecture("factory", write_network(tmp_path_factory.mktemp("net")), 10, 1, ())
+    facts = ModelFacts(
+        name="digits",
+        file_format="in memory",
+        sha256="0" * 64,
+        file_bytes=0,
+        architecture="network",
+        architecture_evidence="test",
+        parameters=0,
+        num_classes=10,
+        weights="plain",
+        preprocessing=Preprocessing(mean=(0.3,), std=(0.35,), input_size=(1, 8, 8), source="test"),
+    )
+    template = Target(architecture.build().eval(), architecture, facts, torch.device("cpu"))
+    images, labels = parts(300)[0]
+    planting = draw_planting(reference, np.random.default_rng(0))
+    rows = planting.rows[planting.included]
+    with_them = (
+        np.concatenate([images, reference.inputs[rows]]),
+        np.concatenate([labels, planting.labels[planting.included]]),
+    )
+    planted = train(template, *with_them, RECIPE, seed=1)
+    return planting, planted, [train(template, images, labels, RECIPE, seed=seed) for seed in (2, 3, 4)]
+
+
+def test_planted_records_carry_a_wrong_class_that_occurs(reference):
+    planting = draw_planting(reference, np.random.default_rng(3))
+    assert len(planting.rows) == len(set(planting.rows.tolist())) == 200
+    assert (planting.labels != reference.labels[planting.rows]).all()
+    assert set(planting.labels.tolist()) <= set(reference.labels.tolist())
+    assert 60 < planting.included.sum() < 140
+
+
+def test_what_was_learned_by_heart_is_found(reference, trained):
+    planting, planted, shadows = trained
+    control = planted_shadow_control(planting, reference, planted, shadows)
+    assert control.status == "pass"
+    assert control.measurements[0].estimate.low > 0.6
+    assert not control.voids
+
+
+def test_a_model_without_them_keeps_nothing_and_blocks_nothing(reference, trained):
+    planting, _, shadows = trained
+    control = planted_shadow_control(planting, reference, shadows[0], shadows[1:])
+    estimate = control.measurements[0].estimate
+    assert estimate.low <= 0.5 <= estimate.high
+    assert (control.status, control.voids) == ("warn", ())
