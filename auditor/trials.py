@@ -30,7 +30,7 @@ from auditor.membership.evidence import Attack, Context, Evidence, Oracle, Probe
 from auditor.membership.features import describe
 from auditor.membership.gather import PROBED_SHADOWS
 from auditor.membership.measure import Jury, run_attack
-from auditor.shadows import AuditSet, inclusion_pairs
+from auditor.shadows import AuditSet, draw_planting, inclusion_pairs
 from auditor.signals import Signals, observe_outputs
 from auditor.splits import Records
 from auditor.stats.low_fpr import tpr_at_fpr_difference
@@ -209,6 +209,8 @@ class _Trials:
         yield Item(phase, "null models", training(seen) + answering, 2, spread=True)
         yield Item(phase, "planted shadow", training(plan.evaluated + plan.others) + answering)
         yield Item(phase, "control model", training(plan.evaluated) + answering)
+        planted = int(draw_planting(self.audit_set.reference, generator(0, "cost")).included.sum())
+        yield Item(phase, "planted shadow", training(plan.evaluated + plan.others + planted) + answering)
 
     def _training(self) -> tuple[Spent, Callable[[int], Spent]]:
         """What a process loads before it can train, and what a model costs that trains on so many records."""

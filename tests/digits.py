@@ -58,8 +58,8 @@ def write_network(folder: Path) -> str:
     return f"{folder / 'network.py'}:network"
 
 
-def trained_weights(folder: Path, images, labels) -> Path:
-    """A network trained on these records, as a bare safetensors file."""
+def template(folder: Path) -> Target:
+    """An untrained network."""
     architecture = Architecture("factory", write_network(folder), 10, 1, ())
     preprocessing = Preprocessing(mean=(0.3,), std=(0.35,), input_size=(1, 8, 8), source="test")
     facts = ModelFacts(
@@ -74,8 +74,12 @@ def trained_weights(folder: Path, images, labels) -> Path:
         weights="plain",
         preprocessing=preprocessing,
     )
-    template = Target(architecture.build().eval(), architecture, facts, torch.device("cpu"))
-    model = train(template, images, labels, RECIPE, seed=11)
+    return Target(architecture.build().eval(), architecture, facts, torch.device("cpu"))
+
+
+def trained_weights(folder: Path, images, labels) -> Path:
+    """A network trained on these records, as a bare safetensors file."""
+    model = train(template(folder), images, labels, RECIPE, seed=11)
     path = folder / "digits.safetensors"
     save_file(model.module.state_dict(), path)
     return path

@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from auditor.controls.planted_shadow import planted_shadow_control
-from auditor.findings import ModelFacts, Preprocessing
 from auditor.shadows import draw_planting
 from auditor.splits import Recipe, Records
-from auditor.target import Architecture, Target
 from auditor.training import train
-from tests.digits import parts, write_network
+from tests.digits import parts, template
 
 RECIPE = Recipe(epochs=60, optimizer="adam", lr=0.01, batch_size=32)
 
@@ -23,20 +20,7 @@ def reference():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, reference):
     """A model of 300 digits and the planted records, and two models without these."""
-    architecture = Architecture("factory", write_network(tmp_path_factory.mktemp("net")), 10, 1, ())
-    facts = ModelFacts(
-        name="digits",
-        file_format="in memory",
-        sha256="0" * 64,
-        file_bytes=0,
-        architecture="network",
-        architecture_evidence="test",
-        parameters=0,
-        num_classes=10,
-        weights="plain",
-        preprocessing=Preprocessing(mean=(0.3,), std=(0.35,), input_size=(1, 8, 8), source="test"),
-    )
-    template = Target(architecture.build().eval(), architecture, facts, torch.device("cpu"))
+    empty = template(tmp_path_factory.mktemp("net"))
     images, labels = parts(300)[0]
     planting = draw_planting(reference, np.random.default_rng(0))
     rows = planting.rows[planting.included]
@@ -44,8 +28,8 @@ def trained(tmp_path_factory, reference):
         np.concatenate([images, reference.inputs[rows]]),
         np.concatenate([labels, planting.labels[planting.included]]),
     )
-    planted = train(template, *with_them, RECIPE, seed=1)
-    return planting, planted, [train(template, images, labels, RECIPE, seed=seed) for seed in (2, 3, 4)]
+    planted = train(empty, *with_them, RECIPE, seed=1)
+    return planting, planted, [train(empty, images, labels, RECIPE, seed=seed) for seed in (2, 3, 4)]
 
 
 def test_planted_records_carry_a_wrong_class_that_occurs(reference):

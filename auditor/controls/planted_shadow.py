@@ -8,16 +8,15 @@ a model that fits well need not memorise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from dataclasses import replace
 
 from auditor.findings import ControlResult, Measurement
+from auditor.membership.one_run import canary_scores
 from auditor.shadows import Planting
-from auditor.signals import Signals, observe
 from auditor.splits import Records
 from auditor.stats.auc import auc
 from auditor.target import Target
-from reference_attacks.membership import lira
+from auditor.threat import Access
 
 __all__ = ["planted_shadow_control"]
 
@@ -25,7 +24,7 @@ __all__ = ["planted_shadow_control"]
 def planted_shadow_control(
     planting: Planting, reference: Records, planted: Target, shadows: Sequence[Target]
 ) -> ControlResult:
-    """Tell planted records from those that the coins left out, by offline LiRA on the margin of the wrong class.
+    """Tell planted records from those that the coins left out: own canaries, scored like the owner's.
 
     Args:
         planting: Which records, under which classes, and the coins.
@@ -33,13 +32,8 @@ def planted_shadow_control(
         planted: The shadow that trained on those included.
         shadows: Two or more that trained on none.
     """
-    inputs = reference.take(planting.rows).inputs
-    without = Signals.stack([observe(shadow, inputs, planting.labels) for shadow in shadows])
-    scores = lira.offline(
-        target_signal=observe(planted, inputs, planting.labels).logit_margin,
-        shadow_signal=without.logit_margin,
-        shadow_membership=np.zeros(without.logit_margin.shape[:2], dtype=np.bool_),
-    )
+    learned = replace(reference.take(planting.rows), labels=planting.labels)
+    scores = canary_scores(learned, planted, shadows)[Access.WEIGHTS]
     told = auc(scores, planting.included)
     kept = told.low > 0.5
     return ControlResult(
