@@ -111,7 +111,7 @@ def test_the_report_says_that_they_were_given(ours, theirs):
 
 def test_they_are_read_in_place_and_what_is_lost_is_asked_again(world, given, theirs):
     run = given.parent / "theirs"
-    assert {path.name.split("-")[0] for path in (run / "models").iterdir()} == {"null", "control"}
+    assert {path.name.split("-")[0] for path in (run / "models").iterdir()} == {"null", "control", "planted"}
     target, splits = inputs_of(world)
     plan, design = settle_plan(replace(world, shadows=given), target, splits, RunFolder(run))
     bench, blueprint = Bench(), Blueprint(target.architecture, target.facts, "cpu")
