@@ -21,6 +21,7 @@ from auditor.membership.measure import Jury, Scored, crash_report, run_attack
 from auditor.shadows import TrainingSet
 from auditor.signals import class_probabilities
 from auditor.stats.auc import auc_difference
+from auditor.stats.bootstrap import bca
 from auditor.stats.estimate import Estimate
 from auditor.stats.intervals import mean, proportion
 from auditor.stats.low_fpr import tpr_at_fpr_difference
@@ -33,7 +34,7 @@ __all__ = ["Undefended", "compare", "compare_all", "through_of"]
 Floats = npt.NDArray[np.float64]
 
 _CALIBRATION_BINS = 15
-_RESAMPLES = 200
+_RESAMPLES = 299
 _VOID = (
     "Whoever holds the file leaves an output-time defense away: with released weights {title} buys nothing, and no "
     "defense that would count there was measured."
@@ -168,24 +169,12 @@ def _share(right: npt.NDArray[np.bool_]) -> Estimate:
 
 
 def _calibration(vectors: npt.NDArray[np.float32], right: npt.NDArray[np.bool_]) -> Estimate:
-    """Expected calibration error in 15 equal bins, percentile bootstrap over records."""
-    confidence = vectors.max(1).astype(np.float64)
-    rng = np.random.default_rng(0)
-    draws = [rng.integers(len(right), size=len(right)) for _ in range(_RESAMPLES)]
-    resampled = [_gap(confidence[draw], right[draw]) for draw in draws]
-    value = _gap(confidence, right)
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return Estimate(
-        value=value,
-        low=min(float(low), value),
-        high=max(float(high), value),
-        confidence=0.95,
-        method=f"percentile bootstrap, {_RESAMPLES} resamples, {_CALIBRATION_BINS} bins",
-        n={"non-members": len(right)},
-    )
+    """Expected calibration error in 15 equal bins."""
+    columns = (vectors.max(1).astype(np.float64), right.astype(np.float64))
+    return bca(columns, _gap, np.random.default_rng(0), resamples=_RESAMPLES, unit="non-members")
 
 
-def _gap(confidence: Floats, right: npt.NDArray[np.bool_]) -> float:
+def _gap(confidence: Floats, right: Floats) -> float:
     bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
     sums = np.bincount(bins, weights=confidence - right, minlength=_CALIBRATION_BINS)
     return float(np.abs(sums).sum() / len(right))

@@ -181,7 +181,7 @@ def _write_splits(sample: Sample, roles: Mapping[str, Records], folder: Path) ->
 
 def _splits_toml(recipe: Recipe) -> str:
     # numbers, strings and lists read the same in JSON and TOML
-    settings = recipe.model_dump(mode="json", exclude_none=True)
+    settings = recipe.model_dump(mode="json", exclude={"init", "trainable", "shadows"})
     rows = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     return "\n".join(["random_split = true", "", "[training]", *rows, ""])
 
