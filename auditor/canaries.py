@@ -151,7 +151,13 @@ def read_canaries(path: Path, splits: Splits) -> Canaries:
             f"{printable(path)} includes {heads} of {count} canaries: these are no fair coins, and bound nothing.",
             _AS_WRITTEN,
         )
-    return Canaries(Records.of(arrays.inputs, arrays.labels), flags["included"], flags["mislabelled"])
+    records = Records.of(arrays.inputs, arrays.labels)
+    if len(set(records.digests)) < count:
+        raise InputError(
+            f"{printable(path)} holds a canary more than once, so that it would be in and out at a time.",
+            "Give canaries.npz as `canaries make` wrote it.",
+        )
+    return Canaries(records, flags["included"], flags["mislabelled"])
 
 
 def without_canaries(splits: Splits, canaries: Canaries, path: Path) -> Splits:

@@ -16,8 +16,8 @@ __all__ = ["last_selftest", "remember_selftest"]
 _NEVER = "never run on this machine"
 
 
-def remember_selftest(*, passed: bool, device: str, cuda_agrees: bool | None) -> None:
-    """Note the outcome for later reports, in the user's state folder; where that cannot be written, nothing is.
+def remember_selftest(*, passed: bool, device: str, cuda_agrees: bool | None) -> bool:
+    """Note the outcome for later reports, in the user's state folder; returns whether that could be written.
 
     Args:
         passed: Whether every question was answered as it should be.
@@ -36,7 +36,8 @@ def remember_selftest(*, passed: bool, device: str, cuda_agrees: bool | None) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         rename_into_place(path, lambda temporary: temporary.write_text(json.dumps(said), encoding="utf-8"))
     except OSError:
-        return
+        return False
+    return True
 
 
 def last_selftest() -> str:

@@ -21,7 +21,7 @@ from auditor.compute import Progress, RunFolder, Workers, digest, rename_into_pl
 from auditor.errors import InputError
 from auditor.findings import ModelFacts, Timing
 from auditor.given_shadows import load_given
-from auditor.records import Inputs
+from auditor.records import Inputs, printable
 from auditor.shadows import AuditSet, TrainingSet
 from auditor.signals import CoarseMargins, Signals, observe, observe_outputs, repeat_difference, same_noise
 from auditor.splits import Recipe, Records
@@ -401,7 +401,16 @@ def _train_and_observe(job: _Job) -> None:
         trained = train(job.blueprint.template(), inputs, labels, job.recipe, seed=job.training_set.seed)
         state = {key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}
         rename_into_place(weights, lambda temporary: save_file(state, temporary))
-    _write_answers(folder, job.signals, _ask(_finished_model(job, folder), folder, job.queries))
+    try:
+        answers = _ask(_finished_model(job, folder), folder, job.queries)
+    except InputError as error:
+        if (given := job.training_set.given) is None:
+            raise
+        raise InputError(
+            f"{printable(given.path)}: a given shadow does not answer like a trained model.",
+            "Take it out of the folder, with its row of inclusion.npz, or save it again.",
+        ) from error
+    _write_answers(folder, job.signals, answers)
 
 
 def _training_records(folder: RunFolder, training_set: TrainingSet) -> tuple[Inputs, npt.NDArray[np.int64]]:

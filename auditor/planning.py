@@ -177,6 +177,7 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
     Raises:
         InputError: the plan is unreadable, or belongs to another model, data, shadows or options.
     """
+    _refuse_unfit_init(target, splits)
     given = None if options.shadows is None else read_given_shadows(options.shadows, target, splits)
     stored = folder.path(PLAN_NAME) if folder else None
     source = options.plan or stored
@@ -248,6 +249,21 @@ def _fitted(plan: Plan, design: Design, options: AuditOptions, target: Target, s
 
 def _recipe_of(target: Target, splits: Splits) -> Recipe:
     return splits.settings.training or default_recipe(target.module)
+
+
+def _refuse_unfit_init(target: Target, splits: Splits) -> None:
+    """Weights that shadows cannot start from are refused before anything runs, and so are those of the target itself.
+
+    Null models that start from the target have seen every member.
+    """
+    recipe = splits.settings.training
+    if recipe is None or recipe.init is None:
+        return
+    if target.with_weights_from(recipe.init).has_weights_of(target):
+        raise InputError(
+            f"{printable(recipe.init)}, named by training.init in splits.toml, holds the audited model itself.",
+            "Name the public weights from which its fine-tuning started.",
+        )
 
 
 def _save(folder: RunFolder | None, plan: Plan, design: Design) -> tuple[Plan, Design]:

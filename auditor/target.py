@@ -154,6 +154,11 @@ class Target:
         refuse_misfit(fresh, shapes, str(files.weights), self.architecture.label, _OTHER_START)
         return self._remade(tensors, str(files.weights))
 
+    def has_weights_of(self, other: Target) -> bool:
+        """Whether every tensor equals the other's, the head's included."""
+        ours, theirs = self.module.state_dict(), other.module.state_dict()
+        return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
     def _remade(self, state_dict: Mapping[str, Tensor], origin: str) -> Target:
         module = filled(self.architecture, state_dict, origin)
         content = serialise(module.state_dict())

@@ -138,3 +138,13 @@ def test_a_report_says_it_was_never_run_unless_told():
     assert Environment.model_fields["selftest"].default == NEVER
     answers = (Answer("?", passed=True, said=""), Answer("?", passed=False, said=""))
     assert [SelfTest(answers[:end], "cpu", None).passed for end in (1, 2)] == [True, False]
+
+
+def test_an_outcome_that_cannot_be_kept_is_told(tmp_path, monkeypatch):
+    from auditor.instrument import remember_selftest
+
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert not remember_selftest(passed=False, device="cpu", cuda_agrees=None)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert remember_selftest(passed=True, device="cpu", cuda_agrees=None)

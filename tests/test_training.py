@@ -369,3 +369,24 @@ def test_the_plan_says_which_default_it_takes(resnet, tmp_path):
     target = load_target(checkpoint, preprocessing=STATED)
     plan, _ = settle_plan(AuditOptions(checkpoint, tmp_path / "splits"), target, splits, None)
     assert "the default for convolutional networks with batch normalisation (none in splits.toml)" in plan.describe()
+
+
+def test_an_init_that_is_the_audited_model_or_does_not_fit_is_refused_before_anything_runs(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from auditor.audit import AuditOptions, plan_audit
+    from auditor.errors import InputError
+    from tests.digits import SPLITS, parts, trained_weights, write_splits
+
+    members, others, population = parts(120, 120, 200)
+    checkpoint = trained_weights(tmp_path, *members)
+    stated = write_splits(
+        tmp_path / "splits", members, others, population, settings=f'{SPLITS}init = "init.safetensors"\n'
+    )
+    options = AuditOptions(checkpoint=checkpoint, data=stated, arch=f"{tmp_path / 'network.py'}:network", device="cpu")
+    save_file(load_file(checkpoint), stated / "init.safetensors")
+    with pytest.raises(InputError, match="the audited model itself"):
+        plan_audit(options)
+    (stated / "init.safetensors").write_bytes(b"\x80\x04no tensors")
+    with pytest.raises(InputError, match="init[.]safetensors"):
+        plan_audit(options)

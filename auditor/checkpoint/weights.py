@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from auditor.errors import InputError
+from auditor.records import printable
 
 __all__ = [
     "WRAPPER_TENSORS",
@@ -124,8 +125,10 @@ def locate(path: Path) -> CheckpointFiles:
     if path.is_file():
         return _as_files(path, name=_stem(path))
     if path.exists():
-        raise InputError(f"{path} is neither a file nor a folder.", _EXPECTED)
-    raise InputError(f"There is no checkpoint at {path}.", _DOWNLOAD if "hf-hub:" in str(path) else _EXPECTED)
+        raise InputError(f"{printable(path)} is neither a file nor a folder.", _EXPECTED)
+    raise InputError(
+        f"There is no checkpoint at {printable(path)}.", _DOWNLOAD if "hf-hub:" in str(path) else _EXPECTED
+    )
 
 
 def _as_files(weights: Path, *, name: str) -> CheckpointFiles:
@@ -170,7 +173,7 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"{printable(path)} cannot be read: {error.strerror}.") from error
 
 
 def read_state(files: CheckpointFiles, *, trust: bool = False) -> State:
@@ -223,12 +226,16 @@ def read_header(path: Path) -> Header:
 
 def refuse_non_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raise an `InputError` if any number is NaN or infinite; formats do not check it."""
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
+    broken = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if broken:
         raise InputError(
-            f"{path} has NaN or infinite numbers in {first_few(broken)}.",
+            f"{printable(path)} has NaN or infinite numbers in {first_few(broken)}.",
             "Its training diverged: use an earlier checkpoint.",
         )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor if tensor.is_complex() else tensor.float()).all())
 
 
 def serialise(tensors: Mapping[str, Tensor]) -> bytes:
@@ -257,7 +264,7 @@ def _reading(path: Path, read: Callable[[], Result]) -> Result:
         return read()
     except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
         raise InputError(
-            f"{path} is not a readable safetensors file: {error}.",
+            f"{printable(path)} is not a readable safetensors file: {error}.",
             "It may be truncated: compare its hash, copy it again.",
         ) from error
 
@@ -270,11 +277,11 @@ def _refuse_programs(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = {name.partition("/")[2] for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise InputError(f"{path} is a damaged archive: {error}.", "Copy it again.") from error
+        raise InputError(f"{printable(path)} is a damaged archive: {error}.", "Copy it again.") from error
     if "constants.pkl" in entries:
-        raise InputError(f"{path} is a TorchScript program, which is not supported yet.", _RESAVE)
+        raise InputError(f"{printable(path)} is a TorchScript program, which is not supported yet.", _RESAVE)
     if "archive_format" in entries:
-        raise InputError(f"{path} is a torch.export archive, and loading one can run code in it.", _RESAVE)
+        raise InputError(f"{printable(path)} is a torch.export archive, and loading one can run code in it.", _RESAVE)
 
 
 def _unpickle(path: Path, *, trust: bool) -> tuple[object, bool]:
@@ -300,14 +307,16 @@ def _unsafe(path: Path) -> InputError:
     found = unsafe_globals(path)
     which = f" ({first_few(found)})" if found else ""
     return InputError(
-        f"{path} cannot be read as plain tensors{which}, and unpickling it could run code.",
+        f"{printable(path)} cannot be read as plain tensors{which}, and unpickling it could run code.",
         f"{_RESAVE} Or pass --trust-checkpoint if you trust whoever made it.",
     )
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-    return InputError(f"{path} is not a readable PyTorch checkpoint: {reason}.", "It may be truncated: copy it again.")
+    return InputError(
+        f"{printable(path)} is not a readable PyTorch checkpoint: {reason}.", "It may be truncated: copy it again."
+    )
 
 
 def _find_state(content: object) -> tuple[object, Weights]:
@@ -323,13 +332,13 @@ def _clean(found: object, path: Path) -> dict[str, Tensor]:
     """Check that a state dict is one, and strip what DataParallel and torch.compile put before its names."""
     entries = found.state_dict() if isinstance(found, nn.Module) else found
     if not isinstance(entries, Mapping):
-        raise InputError(f"{path} holds no state dict but a {type(found).__name__}.", _RESAVE)
+        raise InputError(f"{printable(path)} holds no state dict but a {type(found).__name__}.", _RESAVE)
     wrong = [str(name) for name, value in entries.items() if not _is_plain(name, value)]
     if wrong:
-        raise InputError(f"{path} has entries that are not plain tensors: {first_few(wrong)}.", _RESAVE)
+        raise InputError(f"{printable(path)} has entries that are not plain tensors: {first_few(wrong)}.", _RESAVE)
     tensors = {_strip(name): tensor.detach() for name, tensor in entries.items()}
     if len(tensors) < len(entries):
-        raise InputError(f"{path} has tensors whose names differ only by {' or '.join(_PREFIXES)}.", _RESAVE)
+        raise InputError(f"{printable(path)} has tensors whose names differ only by {' or '.join(_PREFIXES)}.", _RESAVE)
     return tensors
 
 

@@ -19,6 +19,7 @@ _NOT_UNDERSTOOD = (Void.NOTHING_FOUND, Void.PER_RECORD)
 CHECKS = (
     Row("recipe", shadows.recipe, CheckLevel.FAIL, _NOT_AS_ASSUMED),
     Row("proxy-shadows", shadows.proxy_shadows, voids=_NOT_AS_ASSUMED),
+    Row("given-inclusion", shadows.given_inclusion, CheckLevel.FAIL, _NOT_AS_ASSUMED),
     Row("few-shadows", shadows.few_shadows),
     Row("stale-shadows", shadows.stale_shadows),
     Row("members-learned", target.members_learned, CheckLevel.FAIL, _NOT_UNDERSTOOD),

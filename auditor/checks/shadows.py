@@ -6,10 +6,11 @@ import numpy as np
 
 from auditor.checks.subject import MATERIAL, Subject, accuracies
 from auditor.findings import Check, CheckLevel, Void
-from auditor.stats.intervals import prediction_interval
+from auditor.stats.auc import auc
+from auditor.stats.intervals import mean, prediction_interval
 from auditor.training import source_of
 
-__all__ = ["few_shadows", "proxy_shadows", "recipe", "stale_shadows"]
+__all__ = ["few_shadows", "given_inclusion", "proxy_shadows", "recipe", "stale_shadows"]
 
 _FEW_SHADOWS = 4
 
@@ -83,6 +84,33 @@ def few_shadows(subject: Subject) -> Check | None:
         level=CheckLevel.WARN if few else CheckLevel.PASS,
         sentence=f"{shadows} shadows, {each if least == most else f'at least {each}'}"
         + (": per-record attacks are weak." if few else "."),
+    )
+
+
+def given_inclusion(subject: Subject) -> Check | None:
+    """Do given shadows answer better on the records that they are said to have trained on? Over shadows, t interval."""
+    evidence = subject.evidence
+    if not subject.shadows_given or not len(evidence.shadow_membership):
+        return None
+    inside = evidence.shadow_membership
+    margins = evidence.shadows.audit.logit_margin[:, :, 0]
+    told = mean([auc(one, row).value for one, row in zip(margins, inside, strict=True)], unit="shadows")
+    shown = (
+        f"over {told.n['shadows']} given shadows the mean AUC is {told.value:.3f} ({told.low:.3f} to {told.high:.3f})"
+    )
+    title = "Given shadows"
+    if told.low > 0.5:
+        sentence = f"Given shadows tell the records that they trained on, as inclusion.npz says: {shown}."
+        return Check(id="given-inclusion", title=title, level=CheckLevel.PASS, sentence=sentence)
+    return Check(
+        id="given-inclusion",
+        title=title,
+        level=CheckLevel.FAIL,
+        sentence=(
+            f"Given shadows do not tell the records that inclusion.npz says they trained on: {shown}. Either it is "
+            "wrong, or they leak too little to calibrate by."
+        ),
+        voids=(Void.NOTHING_FOUND, Void.PER_RECORD, Void.POWER),
     )
 
 

@@ -23,6 +23,7 @@ def selftest(terminal: Terminal, device: str) -> int:
         result = instrument.selftest(device, progress)
     for answer in result.answers:
         terminal.emit(f"{'pass' if answer.passed else 'FAIL'}  {answer.question} {answer.said}")
-    remember_selftest(passed=result.passed, device=result.device, cuda_agrees=result.cuda_agrees)
-    terminal.say(f"Reports made here say of the self-test: {last_selftest()}.")
+    kept = remember_selftest(passed=result.passed, device=result.device, cuda_agrees=result.cuda_agrees)
+    lost = "" if kept else "This outcome could not be kept: the state folder cannot be written. "
+    terminal.say(f"{lost}Reports made here say of the self-test: {last_selftest()}.")
     return Exit.DONE if result.passed else Exit.INTERNAL
