@@ -1,16 +1,25 @@
-"""What a plan costs on this machine: CPU seconds by part, and the wall seconds that `--max-time` allows."""
+"""What a plan costs on this machine, in CPU seconds by part and in wall seconds; and lines through two timed trials."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
+from time import perf_counter, process_time
+from typing import TypeVar
 
 from auditor.errors import InputError
 
-__all__ = ["Cost", "Item", "Spent", "spoken"]
+__all__ = ["LEVER", "Cost", "Item", "Line", "Spent", "line_of", "spoken", "steady", "timed"]
 
+Part = TypeVar("Part")
+
+LEVER = 3  # the second trial has at least so many times the records
 _AROUND_SECONDS = 20.0  # opening the data, starting workers that load torch, writing the report: seen 10 to 20
-_LEAST_SHADOWS = 4  # RMIA's least that is enough for a primary attack (DESIGN 7.2)
+_LEAST_SHADOWS = 4  # with fewer, who has a record and who has not is one model each
+_ENOUGH_SECONDS = 0.4  # a longer second trial tells little more
+_LONG_SECONDS = 1.0  # beside this, what a first call loads no longer counts
+_FLAT = 1.25  # a second trial that costs less than so many times the first tells the slope badly
 
 
 @dataclass(frozen=True)
@@ -116,3 +125,51 @@ class Cost:
 def spoken(seconds: float) -> str:
     """Seconds as far as a trial can know them: `< 1 s`, `12 s`, `1,250 s`."""
     return "< 1 s" if seconds < 1 else f"{float(f'{seconds:.3g}'):,.0f} s"
+
+
+def timed(run: Callable[[Part], object], part: Part) -> Spent:
+    """What one call takes."""
+    wall, cpu = perf_counter(), process_time()
+    run(part)
+    return Spent(process_time() - cpu, perf_counter() - wall)
+
+
+def steady(run: Callable[[Part], object], part: Part) -> Spent:
+    """The better of two times, unless one is long: the first call with a shape compiles, which a scan pays once."""
+    once = timed(run, part)
+    return once if once.cpu > _LONG_SECONDS else min(once, timed(run, part), key=lambda spent: spent.cpu)
+
+
+@dataclass(frozen=True)
+class Line:
+    """What two numbers of records cost, and so what any number does; through the origin where only one was tried."""
+
+    few: int
+    more: int
+    first: Spent
+    second: Spent
+
+    def at(self, records: float) -> Spent:
+        """What so many records cost."""
+        if self.more <= self.few:
+            return self.first * (records / self.few)
+        return self.second + self.first.rise_to(self.second) * ((records - self.more) / (self.more - self.few))
+
+
+def line_of(run: Callable[[Part], object], part: Callable[[int], Part], *, least: int, most: int) -> Line:
+    """Time `run` on two numbers of records, small ones unless the cost hardly grows between them.
+
+    Args:
+        run: What is timed.
+        part: Makes what it works on out of so many records.
+        least: Fewer tell nothing.
+        most: How many there are to try.
+    """
+    few = min(least, most)
+    first = steady(run, part(few))
+    more = min(most, max(LEVER * few, int(few * _ENOUGH_SECONDS / max(first.cpu, 1e-4))))
+    second = steady(run, part(more)) if more > few else first
+    while more < most and second.cpu < _FLAT * first.cpu:
+        more = min(most, LEVER * more)
+        second = steady(run, part(more))
+    return Line(few, more, first, second)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from time import perf_counter, process_time
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +19,7 @@ from auditor.compute import generator
 from auditor.controls.blind import blind_control
 from auditor.controls.nulls import instrument_null, two_class_signals
 from auditor.controls.planted import planted_control
-from auditor.cost import Cost, Item, Spent
+from auditor.cost import LEVER, Cost, Item, Spent, line_of, steady, timed
 from auditor.defenses import DEFENSES, Defense
 from auditor.findings import Role
 from auditor.inversion import InversionAttack
@@ -42,12 +40,7 @@ __all__ = ["cost_of"]
 
 Positions = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
-Part = TypeVar("Part")
 
-_ENOUGH_SECONDS = 0.4  # a longer second trial tells little more
-_LONG_SECONDS = 1.0  # beside this, what a first call loads no longer counts
-_FLAT = 1.25  # a second trial that costs less than so many times the first tells the slope badly
-_LEVER = 3  # the second trial has at least so many times the records
 _FEW_RECORDS = 8
 _OWN_RECORDS = 64
 _ASKED_RECORDS = 256
@@ -74,53 +67,6 @@ def cost_of(plan: Plan, audit_set: AuditSet, target: Target, workers: int) -> Co
     trials = _Trials(plan, audit_set, target)
     parts = (trials.models(workers), trials.probing(), trials.attacking(), trials.after())
     return Cost(tuple(item for part in parts for item in part), workers)
-
-
-def _timed(run: Callable[[Part], object], part: Part) -> Spent:
-    wall, cpu = perf_counter(), process_time()
-    run(part)
-    return Spent(process_time() - cpu, perf_counter() - wall)
-
-
-def _steady(run: Callable[[Part], object], part: Part) -> Spent:
-    """The better of two times, unless one is long: the first call with a shape compiles, which many records pay once."""
-    once = _timed(run, part)
-    return once if once.cpu > _LONG_SECONDS else min(once, _timed(run, part), key=lambda spent: spent.cpu)
-
-
-@dataclass(frozen=True)
-class _Line:
-    """What two numbers of records cost, and so what any number does; through the origin where only one was tried."""
-
-    few: int
-    more: int
-    first: Spent
-    second: Spent
-
-    def at(self, records: float) -> Spent:
-        """What so many records cost."""
-        if self.more <= self.few:
-            return self.first * (records / self.few)
-        return self.second + self.first.rise_to(self.second) * ((records - self.more) / (self.more - self.few))
-
-
-def _line(run: Callable[[Part], object], part: Callable[[int], Part], *, least: int, most: int) -> _Line:
-    """Time `run` on two numbers of records, small ones unless the cost hardly grows between them.
-
-    Args:
-        run: What is timed.
-        part: Makes what it works on out of so many records.
-        least: Fewer tell nothing.
-        most: How many there are to try.
-    """
-    few = min(least, most)
-    first = _steady(run, part(few))
-    more = min(most, max(_LEVER * few, int(few * _ENOUGH_SECONDS / max(first.cpu, 1e-4))))
-    second = _steady(run, part(more)) if more > few else first
-    while more < most and second.cpu < _FLAT * first.cpu:
-        more = min(most, _LEVER * more)
-        second = _steady(run, part(more))
-    return _Line(few, more, first, second)
 
 
 def _spread(count: int, among: int) -> Positions:
@@ -223,19 +169,19 @@ class _Trials:
             return lambda some: train(self.target, some.inputs, some.labels, trial, seed=0)
 
         few = min(records.n, _TRIAL_BATCHES * recipe.batch_size)
-        cold = _timed(epochs(1), _some(records)(few))
-        line = _line(epochs(1), _some(records), least=few, most=records.n)
+        cold = timed(epochs(1), _some(records)(few))
+        line = line_of(epochs(1), _some(records), least=few, most=records.n)
         loading = line.first.rise_to(cold)
         if not reuses_features(recipe):
             return loading, lambda seen: line.at(seen * recipe.epochs)
-        longer = _timed(epochs(1 + _TRIAL_EPOCHS), _some(records)(line.more))
+        longer = timed(epochs(1 + _TRIAL_EPOCHS), _some(records)(line.more))
         further = line.second.rise_to(longer) * ((recipe.epochs - 1) / (_TRIAL_EPOCHS * line.more))
         return loading, lambda seen: line.at(seen) + further * seen
 
     def _asking(self, target: Target) -> Spent:
         """One model about the audit set and the calibrating records."""
         records = self.audit_set.records
-        line = _line(
+        line = line_of(
             lambda some: observe_outputs(target, some.inputs, some.labels, self.plan.queries),
             _some(records),
             least=_ASKED_RECORDS,
@@ -250,7 +196,7 @@ class _Trials:
 
     def _fitting(self, apply: Callable[[Target, Records, int], Target]) -> Spent:
         reference = self.audit_set.reference
-        line = _line(
+        line = line_of(
             lambda some: apply(self.target, some, 0), _some(reference), least=_LEAST_REFERENCE, most=reference.n
         )
         return line.at(reference.n)
@@ -260,7 +206,7 @@ class _Trials:
     def probing(self) -> Iterator[Item]:
         """Describing the records; every probe in front of the target and, where it is read there, of some shadows."""
         records = self.audit_set.records
-        line = _line(
+        line = line_of(
             lambda some: describe(self.target, some.inputs), _some(records), least=_ASKED_RECORDS, most=records.n
         )
         yield Item("instant answer", "features", line.at(records.n + self.plan.calibration))
@@ -287,9 +233,9 @@ class _Trials:
             found.append(probe.run(part))
 
         try:
-            line = _line(run, asked, least=_FEW_RECORDS, most=full)
-            seen, more = found[-1], min(own.n, _LEVER * few)
-            longer = _steady(run, asked(line.few, more)) if more > few else line.first
+            line = line_of(run, asked, least=_FEW_RECORDS, most=full)
+            seen, more = found[-1], min(own.n, LEVER * few)
+            longer = steady(run, asked(line.few, more)) if more > few else line.first
         except Exception:  # noqa: BLE001 - in the scan it fails as soon, and is reported there
             return _Tried(Spent(), full, {})
         further = line.first.rise_to(longer) * ((own.n - few) / max(more - few, 1))
@@ -317,7 +263,7 @@ class _Trials:
         return self._on_stage(lambda stage: run_attack(attack, role, stage.read_by(attack, others), stage.jury, limits))
 
     def _on_stage(self, run: Callable[[_Stage], object]) -> Spent:
-        line = _line(run, self._stage.of, least=_SCORED_RECORDS, most=self._stage.records)
+        line = line_of(run, self._stage.of, least=_SCORED_RECORDS, most=self._stage.records)
         return line.at(self.audit_set.records.n)
 
     @cached_property
@@ -400,7 +346,7 @@ class _Trials:
         """One model; how long a class takes differs, so this is a guess by the first few."""
         classes = self.target.facts.num_classes
         try:
-            line = _line(
+            line = line_of(
                 lambda some: attack.invert(self.target, some),
                 range,
                 least=_FEW_CLASSES,

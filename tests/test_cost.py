@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from auditor import cli, planning, trials
+from auditor import cli, cost, planning
 from auditor.audit import AuditOptions, audit
 from auditor.battery import MEMBERSHIP, GivenFacts
 from auditor.compute import RunFolder
@@ -98,15 +98,15 @@ def test_seconds_are_said_as_far_as_they_are_known(seconds, said):
 
 @pytest.mark.parametrize("full", [3, 40, 1000])
 def test_a_cost_that_grows_by_a_line_is_carried_on_exactly(monkeypatch, full):
-    monkeypatch.setattr(trials, "_timed", lambda run, part: Spent(2.0 + 0.5 * part, 4.0 + part))
-    line = trials._line(None, int, least=8, most=40)
+    monkeypatch.setattr(cost, "timed", lambda run, part: Spent(2.0 + 0.5 * part, 4.0 + part))
+    line = cost.line_of(None, int, least=8, most=40)
     assert line.at(full).cpu == pytest.approx(2.0 + 0.5 * full)
     assert line.at(full).wall == pytest.approx(4.0 + full)
 
 
 def test_what_no_second_trial_is_there_for_is_in_proportion(monkeypatch):
-    monkeypatch.setattr(trials, "_timed", lambda run, part: Spent(2.0, 3.0))
-    assert trials._line(None, int, least=8, most=5).at(10) == Spent(4.0, 6.0)
+    monkeypatch.setattr(cost, "timed", lambda run, part: Spent(2.0, 3.0))
+    assert cost.line_of(None, int, least=8, most=5).at(10) == Spent(4.0, 6.0)
 
 
 def test_every_planned_part_has_a_price(place):

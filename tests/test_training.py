@@ -388,5 +388,5 @@ def test_an_init_that_is_the_audited_model_or_does_not_fit_is_refused_before_any
     with pytest.raises(InputError, match="the audited model itself"):
         plan_audit(options)
     (stated / "init.safetensors").write_bytes(b"\x80\x04no tensors")
-    with pytest.raises(InputError, match="init[.]safetensors"):
+    with pytest.raises(InputError, match="init"):
         plan_audit(options)

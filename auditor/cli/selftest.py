@@ -19,6 +19,7 @@ def selftest(terminal: Terminal, device: str) -> int:
     from auditor.cli.progress import progress_on
     from auditor.instrument import last_selftest, remember_selftest
 
+    terminal.say("A planted and a null model are audited here; that takes about a minute.")
     with progress_on(terminal) as progress:
         result = instrument.selftest(device, progress)
     for answer in result.answers:

@@ -58,7 +58,8 @@ def _outcome(result: AttackResult, report: AuditReport) -> tuple[str, ...]:
         case Failed(error=error):
             return (f"failed: {clean(error)}",)
         case Completed() as done:
-            where = f"evaluated on {clean(done.evaluated_on)}, {count(done.queries_per_record)} queries per record"
+            asked = "1 query" if done.queries_per_record == 1 else f"{count(done.queries_per_record)} queries"
+            where = f"evaluated on {clean(done.evaluated_on)}, {asked} per record"
             tested = report.stage == "complete"
             return (*(_endpoint_told(end, tested=tested) for end in done.endpoints), where)
 

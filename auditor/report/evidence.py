@@ -179,7 +179,8 @@ def defense_table(report: AuditReport) -> Table:
     head = ("Defense", "As the paper attacks", "Adaptive", "If weights are released", "Cost", "Seeds")
     shown = pick.headline(report)
     name = metric_name(shown.endpoint.metric, shown.endpoint.fpr) if shown else "leakage"
-    caption = f"What each defense leaves ({name}, unless the cell says AUC) and what it costs"
+    unless = ", unless the cell says AUC" if shown and shown.endpoint.metric is not Metric.AUC else ""
+    caption = f"What each defense leaves ({name}{unless}) and what it costs"
     return Table(caption, head, rows, frozenset({1, 2, 5}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from auditor.findings import (
@@ -132,10 +132,25 @@ def has_curve(result: AttackResult, report: AuditReport) -> bool:
 
 
 def headline(report: AuditReport) -> Shown | None:
-    """The membership number that carries the report: the best primary attack under the declared release."""
+    """The membership number that carries the report: the best primary attack under the declared release.
+
+    Where a leak was found it is one whose test rejected: a larger number that proves nothing would mislead.
+    """
     possible = [result for result in report.membership if report.plan.release.includes(result.card.access)]
-    fpr = report.plan.tpr_fpr
-    return best_endpoint((r for r in possible if r.role is Role.PRIMARY), fpr) or best_endpoint(possible, fpr)
+    primary, fpr = [result for result in possible if result.role is Role.PRIMARY], report.plan.tpr_fpr
+    return (
+        best_endpoint(_rejecting(primary, report), fpr) or best_endpoint(primary, fpr) or best_endpoint(possible, fpr)
+    )
+
+
+def _rejecting(primary: Iterable[AttackResult], report: AuditReport) -> Iterator[AttackResult]:
+    """The primary attacks with no endpoint but those that found the leak; none where none was found."""
+    verdict = released_verdict(report)
+    if verdict is None or verdict.state is not VerdictState.LEAK_FOUND:
+        return
+    for result in primary:
+        if found := tuple(one for one in _endpoints(result.outcome) if one.rejected):
+            yield result.model_copy(update={"outcome": result.outcome.model_copy(update={"endpoints": found})})
 
 
 def primary_at(report: AuditReport, access: Access) -> Shown | None:

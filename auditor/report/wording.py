@@ -206,7 +206,9 @@ def _no_defense(report: AuditReport) -> str:
     ran = [defense for defense in report.defenses if defense.status == "completed"]
     if not ran:
         return "No defense was measured."
-    return f"None of the {len(ran)} defenses measured lowers what attacks find under release of {report.plan.release}."
+    if not any(report.plan.release in defense.card.counts_for for defense in ran):
+        return f"No defense that counts under release of {report.plan.release} was measured."
+    return f"No defense that was measured lowers what attacks find under release of {report.plan.release}."
 
 
 def _doubt(control: ControlResult) -> str:
@@ -256,7 +258,8 @@ def _lower_the_leak(report: AuditReport) -> list[Action]:
     found = _take_defenses(report, report.plan.release)[:2] if by_membership else []
     found += [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
     if by_membership and not found:
-        found.insert(0, Action(f"Do not release the {report.plan.release} as they are", _no_defense(report)))
+        found = [Action(f"Do not release the {report.plan.release} as they are", _no_defense(report))]
+        found += _correct_the_recipe(report)
         lesser = [access for access in pick.RELEASES if access.rank < report.plan.release.rank]
         found += [action for access in lesser for action in _take_defenses(report, access)[:1]]
     return found or [
@@ -264,6 +267,15 @@ def _lower_the_leak(report: AuditReport) -> list[Action]:
             "Do not release this file as it is",
             f"{_no_defense(report)} No lesser release came out without a leak.",
         )
+    ]
+
+
+def _correct_the_recipe(report: AuditReport) -> list[Action]:
+    """Where the shadows are not like the model, there may be more to find than was found."""
+    return [
+        Action("Correct [training] in splits.toml and audit again: more may leak than was found", clean(check.sentence))
+        for check in report.checks
+        if check.id == "recipe" and check.level is CheckLevel.FAIL
     ]
 
 
@@ -370,7 +382,7 @@ def best_of_all(report: AuditReport) -> str:
     found = shown.endpoint
     ran = sum(isinstance(result.outcome, Completed) for result in primary)
     reached = f"{_reached(found.estimate, found.metric, found.fpr)} ({counts(found.estimate.n)})"
-    told = [f"None of the {count(ran)} primary membership attacks did better than {reached}."]
+    told = [f"The best of the {count(ran)} primary membership attacks reached {reached}."]
     if choice := report.secondary_choice:
         reported = choice.reported_value
         told.append(
