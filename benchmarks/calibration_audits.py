@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
-from calibration_rows import LIMITS, SEED, AuditRow, DoseRow, Rows, ZeroRow
+from calibration_rows import LIMITS, SEED, AuditRow, DoseRow, Rows, StrictRow, ZeroRow
 from calibration_worlds import RECIPE, Design, World, simulate
 
 from auditor.battery import MEMBERSHIP, Plan, run_battery
@@ -18,7 +18,7 @@ from auditor.controls.blind import blind_control
 from auditor.controls.nulls import owner_label_excess, owner_label_result
 from auditor.controls.panel import Panel, run_controls
 from auditor.controls.planted import Planted, planted_control
-from auditor.findings import Check, ControlResult, Metric, Role, VerdictState, Void
+from auditor.findings import Check, Completed, ControlResult, Metric, Role, VerdictState, Void
 from auditor.membership.evidence import Attack, Evidence, Oracle
 from auditor.membership.measure import Jury, Scored, endpoint_p_values, strongest_primary
 from auditor.queries import IDENTITY
@@ -26,7 +26,7 @@ from auditor.stats.auc import auc
 from auditor.threat import Access
 from auditor.verdict import AccessFacts, decide_membership, doubts_of
 
-__all__ = ["doses", "run_audits", "zero_leak"]
+__all__ = ["always_excess", "doses", "leak_found", "run_audits", "zero_leak"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -132,6 +132,24 @@ def _against_nothing(
     if not top.planted_recovered:
         yield "planted"
     yield from (one.id for one in results if Void.NOTHING_FOUND in one.voids and one.id != "planted")
+
+
+def always_excess(design: Design, audits: int) -> Rows:
+    """The same audits, were *leak found* to need a significant excess whether or not a shift is suspected."""
+    hits = 0
+    for index in range(audits):
+        world = simulate(design, generator(SEED, f"{design.name}, audit {index}"))
+        scored = run_battery(_plan(design), world.evidence, world.jury, shows=Access.WEIGHTS)
+        rejecting = [one.attack for one in scored if isinstance(one.outcome, Completed) and _rejected(one.outcome)]
+        hits += any(
+            owner_label_excess(attack, world.evidence, world.nulls, world.jury, LIMITS, index).significant
+            for attack in rejecting
+        )
+    return Rows(strict=(StrictRow(design=design.name, hits=hits, trials=audits),))
+
+
+def _rejected(outcome: Completed) -> bool:
+    return any(endpoint.rejected for endpoint in outcome.endpoints)
 
 
 def leak_found(states: dict[str, str]) -> bool:

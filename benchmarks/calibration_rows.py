@@ -9,7 +9,19 @@ from pydantic import BaseModel, ConfigDict
 
 from auditor.verdict import Limits
 
-__all__ = ["FPR", "LIMITS", "SEED", "AuditRow", "CoverageRow", "DoseRow", "PowerRow", "Rows", "TrainedRow", "ZeroRow"]
+__all__ = [
+    "FPR",
+    "LIMITS",
+    "SEED",
+    "AuditRow",
+    "CoverageRow",
+    "DoseRow",
+    "PowerRow",
+    "Rows",
+    "StrictRow",
+    "TrainedRow",
+    "ZeroRow",
+]
 
 SEED = 41
 LIMITS = Limits()
@@ -92,6 +104,14 @@ class ZeroRow(_Row):
     values: tuple[float, ...]
 
 
+class StrictRow(_Row):
+    """In how many audits a corrected test rejects and the excess over the owner-label null is significant beside it."""
+
+    design: str
+    hits: int
+    trials: int
+
+
 class Rows(_Row):
     """What a job found, or all of them together; CPU seconds are those of the process that did it."""
 
@@ -101,6 +121,7 @@ class Rows(_Row):
     power: tuple[PowerRow, ...] = ()
     doses: tuple[DoseRow, ...] = ()
     zero: tuple[ZeroRow, ...] = ()
+    strict: tuple[StrictRow, ...] = ()
     cpu_seconds: float = 0.0
 
     @classmethod
@@ -114,5 +135,6 @@ class Rows(_Row):
             power=tuple(row for one in every for row in one.power),
             doses=tuple(row for one in every for row in one.doses),
             zero=tuple(row for one in every for row in one.zero),
+            strict=tuple(row for one in every for row in one.strict),
             cpu_seconds=sum(one.cpu_seconds for one in every),
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from calibration_audits import leak_found
-from calibration_rows import AuditRow, CoverageRow, DoseRow, PowerRow, Rows, TrainedRow, ZeroRow
+from calibration_rows import AuditRow, CoverageRow, DoseRow, PowerRow, Rows, StrictRow, TrainedRow, ZeroRow
 from scipy import stats
 
 from auditor.findings import VerdictState
@@ -34,6 +34,7 @@ def report(rows: Rows, *, smoke: bool) -> str:
     parts += ["## 5. A shadow in the target's place", _zero(rows.zero)]
     parts += ["## 6. What each rule costs", "### A real leak", _leaking(_of(rows, ("price",)))]
     parts += ["### No leak", _nothing(rows.audits)]
+    parts += ["### Were the excess always asked for", _strict(rows)]
     return "\n\n".join([*parts, f"{rows.cpu_seconds / 60:.0f} CPU minutes."]) + "\n"
 
 
@@ -228,6 +229,17 @@ def _leaking(rows: Sequence[AuditRow]) -> str:
 
     head = ("leak", "audits", "one test at 5 %", "Holm over all", "shift suspected", "*leak found* (with rule 6)")
     return _table(head, [line(name, audits) for name, audits in _by_design(rows).items()])
+
+
+def _strict(rows: Rows) -> str:
+    designs = _by_design(rows.audits)
+
+    def line(row: StrictRow) -> Sequence[str]:
+        audits = designs.get(row.design, [])
+        today = _percent(_share(sum(leak_found(one.states) for one in audits), len(audits))) if audits else ""
+        return row.design, str(row.trials), today, _percent(_share(row.hits, row.trials))
+
+    return _table(("design", "audits", "*leak found* today, %", "with the excess always, %"), map(line, rows.strict))
 
 
 def _nothing(rows: Sequence[AuditRow]) -> str:
