@@ -149,7 +149,9 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
         blueprint = Blueprint(target.architecture, target.facts, str(target.device))
         through = through_of(target)
         laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, through)
-        laboratory.publish()
+        with clock.phase("lay out the records"):
+            laboratory.publish()
+            context = records_context(target, audit_set, plan.seed)
         yield Case(
             options=options,
             material=material,
@@ -158,7 +160,7 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
             data=data_facts(splits, audit_set, key),
             key=key,
             jury=Jury.of(audit_set.records, audit_set.membership, plan.seed),
-            context=records_context(target, audit_set, plan.seed),
+            context=context,
             laboratory=laboratory,
             clock=clock,
         )
