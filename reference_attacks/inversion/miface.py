@@ -9,7 +9,8 @@ What it claims
     failure shows nothing about stronger attacks.
 
 What the attacker needs
-    Access `weights`: logits and their gradient with respect to the image. No data; a mean image if there is one.
+    Access `weights`: logits and their gradient with respect to the image. No data; images to start from if there are
+    any.
 
 Algorithm
     1. Start from x = 0, or from a given image such as a mean of public ones.
@@ -21,8 +22,11 @@ Algorithm
 What we changed
     Steps have a fixed length, `step_size` as root mean square over the pixels. The gradient of 1 - p_t is p_t times
     that of -log p_t and vanishes where p_t is tiny; at a fixed length the two give the same step. So we descend
-    -log p_t + tv_weight * TV(x) and judge progress by it: without the prior, the path and the best image are those of
-    the paper's cost. The stop test is the paper's. TV, absolute differences of neighbouring pixels, is off by default.
+    -log p_t plus priors and judge progress by it: without priors, the path and the best image are those of the paper's
+    cost. The stop test is the paper's.
+    Three priors of later work, off by default: total variation, absolute differences of neighbouring pixels; L2, the
+    mean square of what the first image was changed by; shifts, where each step also shows copies that are moved by
+    whole pixels at random, borders repeated, and p_t and -log p_t are means over these and the image itself.
     Pixels at 0 or 1 that the step would push further take no part in its length (projected gradient).
     No denoising or sharpening between steps.
 
@@ -36,14 +40,20 @@ Published number and ours
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Inverted", "MIFace", "invert"]
+from reference_attacks.inversion._rows import wanted
+from reference_attacks.inversion.material import Images, Inverted
+
+__all__ = ["MIFace", "invert"]
+
+_Shifts = Sequence[tuple[int, int]]
+"""By how many rows and columns each copy of an image is moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +66,13 @@ class MIFace:
         patience: Steps without improvement after which a class gives up.
         stop_cost: A class is done when 1 - confidence is at most this.
         tv_weight: Weight of the total variation; 0 is the paper's cost.
+        l2_weight: Weight of the mean squared change of the first image; 0 is the paper's cost.
+        max_shift: Most pixels by which a copy is moved, up or down and left or right.
+        shifted_views: Moved copies that each step shows beside the image itself; 0 is the paper's cost.
+        batch_size: Most images shown at once, but at least one and its copies; changes nothing but memory.
 
     Raises:
-        ValueError: If a value is out of range.
+        ValueError: If a value is out of range, or only one of `max_shift` and `shifted_views` is 0.
     """
 
     step_size: float = 0.05
@@ -66,43 +80,33 @@ class MIFace:
     patience: int = 100
     stop_cost: float = 0.01
     tv_weight: float = 0.0
+    l2_weight: float = 0.0
+    max_shift: int = 0
+    shifted_views: int = 0
+    batch_size: int = 256
 
     def __post_init__(self) -> None:
         if not 0.0 < self.step_size < math.inf:
             raise ValueError(f"step_size must be positive, got {self.step_size}")
-        if self.max_iterations < 1 or self.patience < 1:
-            raise ValueError(
-                f"max_iterations and patience must be at least 1, got {self.max_iterations}, {self.patience}"
-            )
+        for name in ("max_iterations", "patience", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.0 <= self.stop_cost < 1.0:
             raise ValueError(f"stop_cost must lie in 0..1, got {self.stop_cost}")
-        if not 0.0 <= self.tv_weight < math.inf:
-            raise ValueError(f"tv_weight must not be negative, got {self.tv_weight}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inverted:
-    """One reconstruction per class, in the order in which the classes were given.
-
-    Attributes:
-        images: The best images, float32 in 0..1 [class, channel, height, width].
-        confidence: What the model says of them, float64 [class].
-        iterations: Steps taken, int64 [class].
-        queries: Images shown to the model in all, each for its output and gradient.
-    """
-
-    images: Tensor
-    confidence: Tensor
-    iterations: Tensor
-    queries: int
+        for name in ("tv_weight", "l2_weight", "max_shift", "shifted_views"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if (self.max_shift == 0) != (self.shifted_views == 0):
+            raise ValueError(f"max_shift and shifted_views need each other, got {self.max_shift}, {self.shifted_views}")
 
 
 def invert(
     *,
-    logits: Callable[[Tensor], Tensor],
+    logits: Images,
     classes: Sequence[int],
     image_shape: tuple[int, int, int],
     start: Tensor | None = None,
+    rng: torch.Generator | None = None,
     device: torch.device | str = "cpu",
     settings: MIFace = MIFace(),
 ) -> Inverted:
@@ -113,74 +117,162 @@ def invert(
             image for itself (eval mode).
         classes: Target class ids; repetitions are allowed.
         image_shape: Channel, height, width.
-        start: First image, in 0..1 [channel, height, width]; zeros if not given.
+        start: First images in 0..1, one for all [channel, height, width] or one each [class, channel, height, width];
+            zeros if not given.
+        rng: Draws the shifts, on the CPU and the same for all classes; not needed without them.
         device: Where the model is.
         settings: How long and how far to climb.
 
     Returns:
-        The best image of each class and what it took.
+        The best image of each class, as its only restart. Its queries are 1 + `shifted_views` for the first image and
+        as many for each step.
 
     Raises:
-        ValueError: If there is no class, the start does not fit or the logits carry no gradient.
+        ValueError: If there is no class, the start does not fit, shifts lack an rng, or the logits carry no gradient.
     """
-    if not classes:
-        raise ValueError("classes must name at least one class")
-    targets = torch.tensor(list(classes), dtype=torch.int64, device=device)
-    images = _first_images(start, image_shape, len(targets), targets.device)
-    best_images, best_cost = images.clone(), torch.full_like(targets, math.inf, dtype=torch.float64)
-    confidence = torch.zeros_like(best_cost)
-    iterations, last_improved = torch.zeros_like(targets), torch.zeros_like(targets)
-    active, queries = torch.arange(len(targets), device=targets.device), 0
-
-    for step in range(settings.max_iterations + 1):
-        cost, shown, gradient = _descent(logits, images[active], targets[active], settings.tv_weight)
-        queries += len(active)
-        done = 1.0 - shown <= settings.stop_cost
-        better = (cost < best_cost[active]) | done
-        improved = active[better]
-        best_images[improved], best_cost[improved] = images[improved], cost[better]
-        confidence[improved], last_improved[improved] = shown[better], step
-
-        moving = ~done & (step - last_improved[active] < settings.patience)
-        active = active[moving]
-        if step == settings.max_iterations or not len(active):
-            break
-        images[active] = _moved(images[active], gradient[moving], settings.step_size)
-        iterations[active] += 1
-    return Inverted(best_images, confidence, iterations, queries)
+    if settings.shifted_views and rng is None:
+        raise ValueError("shifted_views needs an rng to draw the shifts")
+    targets = wanted(classes, torch.device(device))
+    first = _first_images(start, image_shape, len(targets), targets.device)
+    seed = int(torch.randint(2**31, (1,), generator=rng)) if rng else 0
+    at_once = max(1, settings.batch_size // (1 + settings.shifted_views))
+    parts = [
+        _climbed(logits, *some, torch.Generator().manual_seed(seed), settings)
+        for some in zip(targets.split(at_once), first.split(at_once), strict=True)
+    ]
+    images, confidence, queries = (torch.cat(each) for each in zip(*parts, strict=True))
+    return Inverted(images[:, None], confidence[:, None], queries.cpu())
 
 
 def _first_images(start: Tensor | None, shape: tuple[int, int, int], n: int, device: torch.device) -> Tensor:
     if start is None:
         return torch.zeros((n, *shape), device=device)
-    if tuple(start.shape) != shape or not bool(((start >= 0) & (start <= 1)).all()):
-        raise ValueError(f"start must be an image {shape} in 0..1, got shape {tuple(start.shape)}")
+    if tuple(start.shape) not in (shape, (n, *shape)) or not bool(((start >= 0) & (start <= 1)).all()):
+        raise ValueError(f"start must be an image {shape} in 0..1, or {n} of them, got shape {tuple(start.shape)}")
     return start.detach().to(device=device, dtype=torch.float32).expand(n, *shape).clone()
 
 
-def _descent(
-    logits: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, tv_weight: float
+def _climbed(
+    logits: Images, targets: Tensor, first: Tensor, rng: torch.Generator, settings: MIFace
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What is descended [image], the confidence [image], both float64, and the gradient of the first by the images."""
+    """The best image of each class, the confidence in it [class] and the queries that it took [class]."""
+    climb = _Climb.begin(first, targets)
+    images, confidence, queries = torch.empty_like(first), torch.empty_like(climb.best_cost), torch.empty_like(targets)
+    for step in range(settings.max_iterations + 1):
+        seen = _look(logits, climb, _shifts(settings, rng), settings)
+        climb.note(seen, step)
+        leaving = seen.done | (step - climb.improved >= settings.patience) | (step == settings.max_iterations)
+        climb.images = _moved(climb.images, seen.gradient, settings.step_size)
+        if bool(leaving.any()):
+            left, climb = climb.only(leaving), climb.only(~leaving)
+            images[left.rows], confidence[left.rows] = left.best, left.confidence
+            queries[left.rows] = (1 + settings.shifted_views) * (step + 1)
+            if not len(climb.rows):
+                break
+    return images, confidence, queries
+
+
+def _shifts(settings: MIFace, rng: torch.Generator) -> _Shifts:
+    if not settings.shifted_views:
+        return ()
+    most = settings.max_shift
+    drawn = torch.randint(-most, most + 1, (settings.shifted_views, 2), generator=rng).tolist()
+    return [(down, right) for down, right in drawn]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A look at the classes that are still climbing.
+
+    Attributes:
+        cost: What is descended, float64 [class].
+        confidence: The target's in the image itself, float64 [class].
+        done: Whether the image is good enough [class].
+        gradient: Of the cost by the image [class, channel, height, width].
+    """
+
+    cost: Tensor
+    confidence: Tensor
+    done: Tensor
+    gradient: Tensor
+
+
+@dataclass(slots=True, eq=False)
+class _Climb:
+    """The classes that are still climbing, and the best that each has found.
+
+    Attributes:
+        rows: Their places in the order given [class].
+        targets: int64 [class].
+        first: [class, channel, height, width].
+        images: Where they are, likewise.
+        best: The best so far, likewise.
+        best_cost: Its cost, float64 [class].
+        confidence: The target's in it, float64 [class].
+        improved: The step that gave it, int64 [class].
+    """
+
+    rows: Tensor
+    targets: Tensor
+    first: Tensor
+    images: Tensor
+    best: Tensor
+    best_cost: Tensor
+    confidence: Tensor
+    improved: Tensor
+
+    @classmethod
+    def begin(cls, first: Tensor, targets: Tensor) -> _Climb:
+        nothing = torch.full_like(targets, math.inf, dtype=torch.float64)
+        rows = torch.arange(len(targets), device=targets.device)
+        return cls(rows, targets, first, first, first, nothing, torch.zeros_like(nothing), torch.zeros_like(targets))
+
+    def only(self, which: Tensor) -> _Climb:
+        """Some of them."""
+        return _Climb(*(getattr(self, each.name)[which] for each in fields(self)))
+
+    def note(self, seen: _Seen, step: int) -> None:
+        """Keep what is better than before, or good enough."""
+        better = (seen.cost < self.best_cost) | seen.done
+        self.best = torch.where(better[:, None, None, None], self.images, self.best)
+        self.best_cost = torch.where(better, seen.cost, self.best_cost)
+        self.confidence = torch.where(better, seen.confidence, self.confidence)
+        self.improved = torch.where(better, step, self.improved)
+
+
+def _look(logits: Images, climb: _Climb, shifts: _Shifts, settings: MIFace) -> _Seen:
+    """Show the images, and their copies if there are any, and follow the cost back."""
+    n, of = len(climb.targets), climb.targets.repeat(1 + len(shifts)) if shifts else climb.targets
     with torch.enable_grad():
-        images = images.detach().requires_grad_()
-        outputs = logits(images)
+        images = climb.images.detach().requires_grad_()
+        outputs = logits(torch.cat([images, *_moved_copies(images, shifts)]) if shifts else images)
         if not outputs.requires_grad:
             raise ValueError("logits must be differentiable: it was computed without gradients")
-        log_p = F.log_softmax(outputs.double(), dim=1).gather(1, targets[:, None]).squeeze(1)
-        cost = -log_p
-        if tv_weight:
-            cost = cost + tv_weight * _total_variation(images).double()
+        surprise = F.cross_entropy(outputs.double(), of, reduction="none")
+        cost = surprise.view(-1, n).mean(dim=0) if shifts else surprise
+        if settings.tv_weight:
+            cost = cost + settings.tv_weight * _total_variation(images).double()
+        if settings.l2_weight:
+            cost = cost + settings.l2_weight * (images - climb.first).double().square().mean(dim=(1, 2, 3))
         (gradient,) = torch.autograd.grad(cost.sum(), images)
-    return cost.detach(), log_p.detach().exp(), gradient
+    p = surprise.detach().neg().exp()
+    done = (p.view(-1, n).mean(dim=0) if shifts else p) >= 1.0 - settings.stop_cost
+    return _Seen(cost.detach(), p[:n], done, gradient)
+
+
+def _moved_copies(images: Tensor, shifts: _Shifts) -> list[Tensor]:
+    """The images moved down and to the right by each shift, the border repeated [image, channel, height, width]."""
+    (height, width), most = images.shape[2:], max(abs(by) for shift in shifts for by in shift)
+    padded = F.pad(images, (most, most, most, most), mode="replicate")
+    return [padded[:, :, most - down :, most - right :][:, :, :height, :width] for down, right in shifts]
 
 
 def _moved(images: Tensor, gradient: Tensor, step_size: float) -> Tensor:
     """One step of fixed length down the gradient, within 0..1."""
-    blocked = ((images <= 0) & (gradient > 0)) | ((images >= 1) & (gradient < 0))
+    blocked = (images - gradient.sign()).clamp(0.0, 1.0) == images
     direction = gradient.masked_fill(blocked, 0.0).double()
-    length = direction.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    unit = torch.where(length > 0, direction / length, 0.0)
+    length: Tensor = torch.linalg.vector_norm(direction, dim=(1, 2, 3), keepdim=True) / math.sqrt(images[0].numel())
+    unit = direction / length.clamp_min(torch.finfo(length.dtype).tiny)
     return (images - step_size * unit.to(images.dtype)).clamp(0.0, 1.0)
 
 

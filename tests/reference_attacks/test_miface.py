@@ -31,18 +31,18 @@ def network(seed=0):
 @pytest.mark.parametrize("logits", [linear_model(), network()], ids=["linear", "network"])
 def test_every_class_reaches_the_threshold(logits):
     result = invert(logits=logits, classes=range(N_CLASSES), image_shape=SHAPE)
-    assert result.images.shape == (N_CLASSES, *SHAPE)
+    assert result.images.shape == (N_CLASSES, 1, *SHAPE)
     assert result.images.dtype == torch.float32
     assert result.images.min() >= 0
     assert result.images.max() <= 1
     assert (result.confidence >= 0.99).all()
-    shown = logits(result.images).double().softmax(dim=1).diagonal()
-    torch.testing.assert_close(result.confidence, shown, rtol=1e-6, atol=0.0)
+    shown = logits(result.images[:, 0]).double().softmax(dim=1).diagonal()
+    torch.testing.assert_close(result.confidence[:, 0], shown, rtol=1e-6, atol=0.0)
 
 
 def test_the_image_is_what_the_class_looks_at():
     result = invert(logits=linear_model(), classes=[2], image_shape=SHAPE)
-    quarters = result.images[0].flatten().reshape(4, 4).mean(dim=1)
+    quarters = result.images[0, 0].flatten().reshape(4, 4).mean(dim=1)
     assert quarters.argmax() == 2
     assert quarters[[0, 1, 3]].max() == 0
 
@@ -61,7 +61,7 @@ def test_the_order_of_the_classes_is_the_order_of_the_images():
     forward = invert(logits=network(), classes=[0, 1, 2, 3], image_shape=SHAPE)
     backward = invert(logits=network(), classes=[3, 2, 1, 0], image_shape=SHAPE)
     torch.testing.assert_close(forward.images, backward.images.flip(0))
-    torch.testing.assert_close(forward.iterations, backward.iterations.flip(0))
+    torch.testing.assert_close(forward.queries, backward.queries.flip(0))
 
 
 def test_a_batch_is_as_good_as_single_runs():
@@ -69,9 +69,8 @@ def test_a_batch_is_as_good_as_single_runs():
     singles = [invert(logits=network(), classes=[c], image_shape=SHAPE) for c in range(N_CLASSES)]
     torch.testing.assert_close(batch.images, torch.cat([single.images for single in singles]))
     torch.testing.assert_close(batch.confidence, torch.cat([single.confidence for single in singles]))
-    assert batch.iterations.tolist() == [int(single.iterations) for single in singles]
-    assert batch.queries == sum(single.queries for single in singles)
-    assert len(set(batch.iterations.tolist())) > 1
+    assert batch.queries.tolist() == [int(single.queries) for single in singles]
+    assert len(set(batch.queries.tolist())) > 1
 
 
 def test_counts_every_image_that_the_model_saw():
@@ -83,8 +82,9 @@ def test_counts_every_image_that_the_model_saw():
         return logits(images)
 
     result = invert(logits=counting, classes=range(N_CLASSES), image_shape=SHAPE)
-    assert result.queries == sum(seen)
-    assert result.queries == int(result.iterations.sum()) + N_CLASSES
+    assert int(result.queries.sum()) == sum(seen)
+    assert seen[0] == N_CLASSES
+    assert len(seen) == result.queries.max()
 
 
 def test_a_class_gives_up_when_nothing_improves():
@@ -94,8 +94,8 @@ def test_a_class_gives_up_when_nothing_improves():
         image_shape=SHAPE,
         settings=MIFace(patience=5),
     )
-    assert result.iterations.tolist() == [5, 5]
-    torch.testing.assert_close(result.confidence, torch.full((2,), 0.5, dtype=torch.float64))
+    assert result.queries.tolist() == [6, 6]
+    torch.testing.assert_close(result.confidence, torch.full((2, 1), 0.5, dtype=torch.float64))
     assert not result.images.any()
 
 
@@ -112,17 +112,16 @@ def test_the_best_image_is_kept_and_not_the_last():
         start=torch.full(SHAPE, 0.05),
         settings=MIFace(step_size=0.2, patience=3),
     )
-    assert result.iterations.item() == 5
+    assert result.queries.item() == 6
     assert result.images.mean().item() == pytest.approx(0.45)
-    torch.testing.assert_close(result.confidence, peaked(result.images).double().softmax(dim=1)[:, 0])
+    torch.testing.assert_close(result.confidence, peaked(result.images[:, 0]).double().softmax(dim=1)[:, :1])
 
 
 def test_stops_after_the_last_iteration():
     result = invert(
         logits=linear_model(), classes=[0, 1], image_shape=SHAPE, settings=MIFace(step_size=1e-4, max_iterations=7)
     )
-    assert result.iterations.tolist() == [7, 7]
-    assert result.queries == 16
+    assert result.queries.tolist() == [8, 8]
 
 
 def test_a_start_that_is_good_enough_is_returned_as_it_is():
@@ -130,9 +129,9 @@ def test_a_start_that_is_good_enough_is_returned_as_it_is():
     start[0, 1] = 1.0
     before = start.clone()
     result = invert(logits=linear_model(), classes=[1, 0], image_shape=SHAPE, start=start)
-    assert result.iterations[0] == 0
-    assert result.iterations[1] > 0
-    torch.testing.assert_close(result.images[0], start)
+    assert result.queries[0] == 1
+    assert result.queries[1] > 1
+    torch.testing.assert_close(result.images[0, 0], start)
     torch.testing.assert_close(start, before)
 
 
@@ -156,7 +155,7 @@ def test_an_image_that_stops_the_search_is_the_one_that_is_kept():
     # The first step reaches the confidence at a total variation that costs more than the blank image did.
     settings = MIFace(step_size=1.0, tv_weight=5.0)
     result = invert(logits=linear_model(), classes=[2], image_shape=SHAPE, settings=settings)
-    assert result.iterations.item() == 1
+    assert result.queries.item() == 2
     assert result.confidence.item() >= 0.99
 
 
@@ -166,7 +165,8 @@ def test_total_variation_smooths():
     plain = invert(logits=rough, classes=range(N_CLASSES), image_shape=SHAPE, settings=settings)
     smooth_settings = MIFace(max_iterations=300, stop_cost=0.0, tv_weight=5.0)
     smooth = invert(logits=rough, classes=range(N_CLASSES), image_shape=SHAPE, settings=smooth_settings)
-    assert miface._total_variation(smooth.images).sum() < 0.5 * miface._total_variation(plain.images).sum()
+    rough_images, smooth_images = plain.images[:, 0], smooth.images[:, 0]
+    assert miface._total_variation(smooth_images).sum() < 0.5 * miface._total_variation(rough_images).sum()
 
 
 def test_total_variation_by_hand():
@@ -174,11 +174,106 @@ def test_total_variation_by_hand():
     torch.testing.assert_close(miface._total_variation(image), torch.tensor([(1.0 + 0.5 + 0.0 + 0.5) / 4]))
 
 
-def test_leaves_the_model_without_gradients():
-    model = nn.Sequential(nn.Flatten(), nn.Linear(16, N_CLASSES))
+def test_the_l2_prior_stays_near_the_first_image():
+    def changed(weight):
+        settings = MIFace(max_iterations=100, stop_cost=0.0, l2_weight=weight)
+        start = torch.full(SHAPE, 0.3)
+        result = invert(logits=network(), classes=range(N_CLASSES), image_shape=SHAPE, start=start, settings=settings)
+        return (result.images - start).square().mean().item()
+
+    free, tied, pinned = changed(0.0), changed(20.0), changed(1e6)
+    assert pinned < 1e-12
+    assert 1e-6 < tied < 0.5 * free
+
+
+def test_a_class_starts_from_an_image_of_its_own():
+    starts = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+    together = invert(logits=network(), classes=[1, 2], image_shape=SHAPE, start=starts)
+    for place, c in enumerate((1, 2)):
+        alone = invert(logits=network(), classes=[c], image_shape=SHAPE, start=starts[place])
+        torch.testing.assert_close(together.images[place], alone.images[0])
+    other_way_round = invert(logits=network(), classes=[1, 2], image_shape=SHAPE, start=starts.flip(0))
+    assert not torch.equal(together.images, other_way_round.images)
+
+
+def shifted_by_hand(image, down, right):
+    moved = torch.zeros_like(image)
+    height, width = image.shape[1:]
+    for row in range(height):
+        for column in range(width):
+            from_row, from_column = min(max(row - down, 0), height - 1), min(max(column - right, 0), width - 1)
+            moved[:, row, column] = image[:, from_row, from_column]
+    return moved
+
+
+def test_a_shifted_copy_repeats_the_border():
+    images = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    shifts = [(1, -2), (0, 0), (-3, 1)]
+    for copies, shift in zip(miface._moved_copies(images, shifts), shifts, strict=True):
+        by_hand = torch.stack([shifted_by_hand(image, *shift) for image in images])
+        torch.testing.assert_close(copies, by_hand, rtol=0.0, atol=0.0)
+
+
+def test_shifts_are_averaged_over_the_step():
+    logits, shifts = network(), [(1, 0), (0, -1)]
+    images = torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    views = [images[0], *(shifted_by_hand(images[0], *shift) for shift in shifts)]
+    log_p = torch.stack([logits(view[None]).log_softmax(dim=1)[0, 2] for view in views])
+    (gradient,) = torch.autograd.grad(-log_p.mean(), images)
+
+    mean_p = log_p.exp().mean().item()
+    for stop_cost, done in ((1.0 - mean_p + 1e-6, True), (1.0 - mean_p - 1e-6, False)):
+        settings = MIFace(max_shift=1, shifted_views=2, stop_cost=stop_cost)
+        climb = miface._Climb.begin(images.detach(), torch.tensor([2]))
+        seen = miface._look(logits, climb, shifts, settings)
+        assert seen.done.item() is done
+    torch.testing.assert_close(seen.gradient, gradient)
+    assert seen.cost.item() == pytest.approx(-log_p.mean().item())
+    assert seen.confidence.item() == pytest.approx(log_p[0].exp().item())
+
+
+def test_shifts_are_drawn_up_to_the_largest_in_all_directions():
+    settings, rng = MIFace(max_shift=2, shifted_views=200), torch.Generator().manual_seed(0)
+    drawn = miface._shifts(settings, rng)
+    assert len(drawn) == 200
+    assert {down for down, _ in drawn} == {right for _, right in drawn} == {-2, -1, 0, 1, 2}
+
+
+def test_a_shifted_class_does_not_depend_on_the_others():
+    def run(classes, seed=0, **changes):
+        settings = MIFace(max_shift=1, shifted_views=3, max_iterations=30, **changes)
+        rng = torch.Generator().manual_seed(seed)
+        return invert(logits=network(), classes=classes, image_shape=SHAPE, rng=rng, settings=settings)
+
+    together = run([0, 1, 2])
+    torch.testing.assert_close(run([2]).images[0], together.images[2])
+    assert not torch.equal(run([2], seed=1).images[0], together.images[2])
+    torch.testing.assert_close(run([0, 1, 2], batch_size=5).images, together.images)
+    assert (together.queries % 4 == 0).all()
+
+
+def test_at_most_a_batch_is_shown_at_once():
+    seen = []
+    logits = network()
+
+    def counting(images):
+        seen.append(len(images))
+        return logits(images)
+
+    result = invert(logits=counting, classes=[0, 1, 2], image_shape=SHAPE, settings=MIFace(batch_size=2))
+    assert max(seen) == 2
+    assert int(result.queries.sum()) == sum(seen)
+    torch.testing.assert_close(result.images, invert(logits=logits, classes=[0, 1, 2], image_shape=SHAPE).images)
+
+
+def test_leaves_the_model_as_it_was():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, N_CLASSES), nn.BatchNorm1d(N_CLASSES)).eval()
+    before = [value.clone() for value in model.state_dict().values()]
     with torch.no_grad():
         result = invert(logits=model, classes=[0], image_shape=SHAPE, settings=MIFace(max_iterations=3))
-    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+    assert all(map(torch.equal, before, model.state_dict().values()))
+    assert not model.training
     assert not result.images.requires_grad
     assert not result.confidence.requires_grad
 
@@ -189,7 +284,13 @@ def test_leaves_the_model_without_gradients():
         ({"classes": []}, "classes must name at least one class"),
         ({"start": torch.zeros(1, 2, 2)}, "start must be an image"),
         ({"start": torch.full(SHAPE, 2.0)}, "start must be an image"),
+        ({"start": torch.zeros(2, *SHAPE)}, "start must be an image"),
+        ({"settings": MIFace(max_shift=1, shifted_views=1)}, "shifted_views needs an rng"),
         ({"logits": lambda images: linear_model()(images).detach()}, "logits must be differentiable"),
+        (
+            {"logits": lambda images: linear_model()(images).detach(), "settings": MIFace(l2_weight=1.0)},
+            "logits must be differentiable",
+        ),
     ],
 )
 def test_bad_input_is_named(change, message):
@@ -206,6 +307,11 @@ def test_bad_input_is_named(change, message):
         {"patience": 0},
         {"stop_cost": 1.0},
         {"tv_weight": -1.0},
+        {"l2_weight": float("inf")},
+        {"batch_size": 0},
+        {"max_shift": 1},
+        {"shifted_views": 1},
+        {"max_shift": -1, "shifted_views": 1},
     ],
 )
 def test_bad_settings_are_named(values):
