@@ -1,6 +1,7 @@
 """Which attacks run at which budget: literal tuples, and the plan, written before anything is trained."""
 
-from auditor.battery.attacks import ATTACKS, CARDS, INVERSION, MEMBERSHIP, title_of
+from auditor.battery.attacks import ATTACKS, CARDS, MEMBERSHIP, title_of
+from auditor.battery.inversion import INVERSION
 from auditor.battery.plan import (
     BUDGETS,
     Budget,

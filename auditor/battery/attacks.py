@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from auditor.battery import papers
+from auditor.battery.inversion import INVERSION
 from auditor.findings import AttackCard, Family, Fidelity
-from auditor.inversion import InversionAttack, invert_with_miface
+from auditor.inversion import InversionAttack
 from auditor.membership import adapters
 from auditor.membership.evidence import Attack
 from auditor.threat import Access
 
-__all__ = ["ATTACKS", "CARDS", "INVERSION", "MEMBERSHIP", "title_of"]
+__all__ = ["ATTACKS", "CARDS", "MEMBERSHIP", "title_of"]
 
 _LIRA_FORMULA = (
     "log N(phi; IN mean, s) - log N(phi; OUT mean, s), s pooled within records, averaged over queries; phi = {margin}"
@@ -674,24 +675,6 @@ MEMBERSHIP = (
         ),
         adapters.oracle_combination,
         combines=True,
-    ),
-)
-
-INVERSION = (
-    InversionAttack(
-        AttackCard(
-            id="miface",
-            title="MIFace",
-            family=Family.INVERSION,
-            paper=papers.FREDRIKSON,
-            fidelity=Fidelity.THIRD_PARTY,
-            access=Access.WEIGHTS,
-            needs=("gradients",),
-            formula="gradient steps on the image until the class confidence reaches .99",
-            changed="fixed-length steps on -log p; no denoising between steps",
-            settings={"step_size": 0.05, "max_iterations": 1000},
-        ),
-        invert_with_miface,
     ),
 )
 

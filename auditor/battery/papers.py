@@ -31,6 +31,11 @@ FREDRIKSON = Paper(
     "Countermeasures, CCS 2015",
     url="https://doi.org/10.1145/2810103.2813677",
 )
+YANG = Paper(
+    citation="Yang, Zhang, Chang, Liang: Neural Network Inversion in Adversarial Setting via Background Knowledge "
+    "Alignment, CCS 2019",
+    url="https://arxiv.org/abs/1902.08552",
+)
 SHOKRI = Paper(
     citation="Shokri, Stronati, Song, Shmatikov: Membership Inference Attacks against Machine Learning "
     "Models, IEEE S&P 2017",
@@ -93,4 +98,61 @@ BAVARIA = Paper(
 NASR = Paper(
     citation="Nasr, Shokri, Houmansadr: Comprehensive Privacy Analysis of Deep Learning, IEEE S&P 2019",
     url="https://arxiv.org/abs/1812.00910",
+)
+GMI = Paper(
+    citation="Zhang, Jia, Pei, Wang, Li, Song: The Secret Revealer: Generative Model-Inversion Attacks Against Deep "
+    "Neural Networks, CVPR 2020",
+    url="https://openaccess.thecvf.com/content_CVPR_2020/html/Zhang_The_Secret_Revealer_Generative_Model-Inversion_"
+    "Attacks_Against_Deep_Neural_Networks_CVPR_2020_paper.html",
+)
+LOMMA = Paper(
+    citation="Nguyen, Chandrasegaran, Abdollahzadeh, Cheung: Re-thinking Model Inversion Attacks Against Deep Neural "
+    "Networks, CVPR 2023",
+    url="https://arxiv.org/abs/2304.01669",
+)
+PLG_MI = Paper(
+    citation="Yuan, Chen, Zhang, Zhang, Yu, Zhang: Pseudo Label-Guided Model Inversion Attack via Conditional "
+    "Generative Adversarial Network, AAAI 2023",
+    url="https://arxiv.org/abs/2302.09814",
+)
+BREP_MI = Paper(
+    citation="Kahla, Chen, Just, Jia: Label-Only Model Inversion Attacks via Boundary Repulsion, CVPR 2022",
+    url="https://openaccess.thecvf.com/content/CVPR2022/html/Kahla_Label-Only_Model_Inversion_Attacks_via_Boundary_"
+    "Repulsion_CVPR_2022_paper.html",
+)
+MIRROR = Paper(
+    citation="An, Tao, Xu, Liu, Shen, Yao, Xu, Zhang: MIRROR: Model Inversion for Deep Learning Network with High "
+    "Fidelity, NDSS 2022",
+    url="https://www.ndss-symposium.org/ndss-paper/auto-draft-203/",
+)
+KEDMI = Paper(
+    citation="Chen, Kahla, Jia, Qi: Knowledge-Enriched Distributional Model Inversion Attacks, ICCV 2021",
+    url="https://arxiv.org/abs/2010.04092",
+)
+VMI = Paper(
+    citation="Wang, Fu, Li, Khisti, Zemel, Makhzani: Variational Model Inversion Attacks, NeurIPS 2021",
+    url="https://proceedings.neurips.cc/paper/2021/hash/50a074e6a8da4662ae0a29edde722179-Abstract.html",
+)
+PPA = Paper(
+    citation="Struppek, Hintersdorf, De Almeida Correia, Adler, Kersting: Plug & Play Attacks: Towards Robust and "
+    "Flexible Model Inversion Attacks, ICML 2022",
+    url="https://arxiv.org/abs/2201.12179",
+)
+IF_GMI = Paper(
+    citation="Qiu, Fang, Yu, Chen, Qiu, Xia: A Closer Look at GAN Priors: Exploiting Intermediate Features for "
+    "Enhanced Model Inversion Attacks, ECCV 2024",
+    url="https://arxiv.org/abs/2407.13863",
+)
+RLB_MI = Paper(
+    citation="Han, Choi, Lee, Kim: Reinforcement Learning-Based Black-Box Model Inversion Attacks, CVPR 2023",
+    url="https://openaccess.thecvf.com/content/CVPR2023/html/Han_Reinforcement_Learning-Based_Black-Box_Model_"
+    "Inversion_Attacks_CVPR_2023_paper.html",
+)
+LOKT = Paper(
+    citation="Nguyen, Chandrasegaran, Abdollahzadeh, Cheung: Label-Only Model Inversion Attacks via Knowledge "
+    "Transfer, NeurIPS 2023",
+    url="https://openreview.net/forum?id=NuoIThPPag",
+)
+BASELINE = Paper(
+    citation="A baseline of privaudit's own, without a paper", url="https://github.com/privaudit/privaudit"
 )

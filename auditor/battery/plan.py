@@ -10,22 +10,23 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from auditor.battery.attacks import CARDS, INVERSION, MEMBERSHIP
+from auditor.battery.attacks import CARDS, MEMBERSHIP
+from auditor.battery.inversion import INVERSION
+from auditor.battery.power import Trial, power_of
 from auditor.errors import InputError
-from auditor.findings import InversionResult, OutputLeak, Role, Skipped
-from auditor.inversion import run_inversion
+from auditor.findings import EndpointPower, InversionResult, OutputLeak, Role, Skipped
+from auditor.inversion import InversionAttack, Inversions, Models, Workshop, with_findings
 from auditor.laboratory import Probe
+from auditor.limits import Limits, SeverityTable
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.granularity import output_matrix
 from auditor.membership.measure import Jury, Scored, correct_primaries, oracle_of, run_attack
 from auditor.membership.probes import PROBES
 from auditor.queries import IDENTITY, copies, crop_pad, describe, largest_shift
-from auditor.shadows import AuditSet
 from auditor.splits import Recipe
 from auditor.target import Target
 from auditor.threat import Access
 from auditor.training import source_of
-from auditor.verdict import Limits
 
 __all__ = [
     "BUDGETS",
@@ -85,8 +86,10 @@ class Plan(BaseModel):
     """What will run, fixed before anything is trained and replayed on resume.
 
     `design` is the digest of audit set, shadows and null models; a replay that would draw another design is refused.
+    `class_controls` is how many models are trained without a half of the classes; `generator` names the user's own.
     `max_time` is the wall time in seconds that decided how many shadows there are, if one was stated. `canaries` names
-    the log of the canaries that the model was trained with, if it was.
+    the log of the canaries that the model was trained with, if it was. `groups` is what the groups of the evaluated
+    records are worth in equal ones, on the lesser side, if there are groups.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,17 +107,26 @@ class Plan(BaseModel):
     shadows: int = Field(ge=2, multiple_of=2)
     given: GivenFacts | None = None
     canaries: str | None = None
+    class_controls: int = Field(default=0, ge=0, le=2)
+    generator: str | None = None
     recipe: Recipe
     recipe_stated: bool
     queries: tuple[str, ...] = Field(min_length=1)
     attacks: tuple[str, ...]
     defenses: tuple[str, ...]
     limits: Limits
+    severity: SeverityTable = SeverityTable()
     evaluated: int
+    groups: int | None = None
     others: int
     calibration: int
     reference: int
     max_time: int | None = Field(default=None, ge=1)
+
+    @property
+    def default_policy(self) -> bool:
+        """Whether limits and severity are the defaults."""
+        return (self.limits, self.severity) == (Limits(), SeverityTable())
 
     @property
     def software(self) -> str:
@@ -148,13 +160,10 @@ class Plan(BaseModel):
             *[_priced(f"attack     {self._role(one)}{one}", one, costs) for one in self._running],
             *self._not_run_lines(),
             *[_priced(f"defense    {one}", one, costs) for one in self.defenses],
-            f"limits     TPR {self.limits.tpr:.0%} at {self.limits.fpr:.0%} FPR, AUC {self.limits.auc:.2f}",
+            f"limits     {self.limits.in_words()}{'' if self.default_policy else ' (not the default policy)'}",
+            f"severity   {self.severity.in_words()}",
+            *self._power_lines(),
         ]
-        if self.evaluated < 10 / self.limits.fpr:
-            rows.append(
-                f"undecided  TPR at {self.limits.fpr:.0%} FPR: {self.evaluated:,} records a side, and "
-                f"{10 / self.limits.fpr:,.0f} are needed; results will be by AUC only"
-            )
         return "\n".join(rows)
 
     def recipe_in_words(self) -> str:
@@ -162,14 +171,31 @@ class Plan(BaseModel):
         source = "" if self.recipe_stated else f": {source_of(self.recipe, stated=False)}"
         return f"{self.recipe.describe()}{source}"
 
+    def power(self) -> tuple[EndpointPower, ...]:
+        """What this many records can find, and which limits they can decide; nothing without a primary attack."""
+        primaries = [one for one in MEMBERSHIP if one.card.id in self._running and self.role(one) is Role.PRIMARY]
+        fine = sum(one.low_fpr_endpoint for one in primaries)
+        return power_of(Trial(self.limits, self.evaluated, self.groups, len(primaries), fine))
+
+    def _power_lines(self) -> list[str]:
+        found = self.power()
+        lines = [f"{'power' if one.decided else 'undecided':10} {one.sentence.rstrip('.')}" for one in found]
+        if found:
+            tests = " and ".join(dict.fromkeys(f"{100 * one.level:.2g} %" for one in found))
+            guide = "; with a group for a record, a rough guide" if self.groups is not None else ""
+            lines.append(
+                f"           (computed, not measured: for normal scores, by one-sided tests at {tests}{guide})"
+            )
+        return lines
+
     def _not_run_lines(self) -> list[str]:
         reasons: dict[str, list[str]] = {}
         for attack in MEMBERSHIP:
             if reason := why_not(attack, self, Access.WEIGHTS):
                 reasons.setdefault(reason, []).append(attack.card.id)
-        left_out = [one.card.id for one in INVERSION if one.card.id not in self.attacks]
-        if left_out:
-            reasons.setdefault("not asked for", []).extend(left_out)
+        for row in INVERSION:
+            if reason := _not_planned(row, self):
+                reasons.setdefault(reason, []).append(row.card.id)
         lines = [f"not run    {', '.join(names)}: {reason}" for reason, names in reasons.items()]
         if not any(self.role(one) is Role.PRIMARY for one in MEMBERSHIP if one.card.id in self._running):
             lines.append("warning    no primary attack is planned: every verdict on membership will be cannot say")
@@ -180,7 +206,8 @@ class Plan(BaseModel):
         which = "of them" if self.given is None else "but the shadows"
         proxies = f", all {which} frozen-feature proxies" if self.recipe.proxy else ""
         fitted = f" (as many as fit into {self.max_time:,} s)" if self.max_time else ""
-        return f"models     {self.shadows} shadows{given}{fitted}, 2 null models, 2 control models{proxies}"
+        controls = f"2 null models, {2 + self.class_controls} control models"
+        return f"models     {self.shadows} shadows{given}{fitted}, {controls}{proxies}"
 
     def _records_line(self) -> str:
         where = "in every shadow" if self.given is None else "are not"
@@ -257,7 +284,7 @@ def attacks_at(budget: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
         return chosen_ids(wanted, [card.id for card in CARDS], "--attacks")
     names = [one.name for one in BUDGETS]
     paid = names[: names.index(budget) + 1]
-    return tuple(one.card.id for one in MEMBERSHIP if one.budget in paid) + tuple(one.card.id for one in INVERSION)
+    return tuple(one.card.id for one in (*MEMBERSHIP, *INVERSION) if one.budget in paid)
 
 
 def probes_for(plan: Plan) -> tuple[Probe, ...]:
@@ -268,10 +295,8 @@ def probes_for(plan: Plan) -> tuple[Probe, ...]:
 
 def why_not(attack: Attack, plan: Plan, shows: Access) -> str:
     """Why an attack does not run, or nothing."""
-    names = [one.name for one in BUDGETS]
-    if attack.card.id not in plan.attacks:
-        dear = names.index(attack.budget) > names.index(plan.budget)
-        return f"runs from --budget {attack.budget}" if dear else "not asked for"
+    if reason := _not_planned(attack, plan):
+        return reason
     if attack.card.access is Access.SCORES and not shows.includes(Access.SCORES):
         return f"the wrapped model releases {shows} only"
     if plan.shadows < attack.least_shadows:
@@ -279,12 +304,23 @@ def why_not(attack: Attack, plan: Plan, shows: Access) -> str:
     return ""
 
 
-def run_inversion_battery(
-    plan: Plan, target: Target, control: Target, audit_set: AuditSet
-) -> tuple[InversionResult, ...]:
-    """Run the planned inversion attacks on the target and on the control model."""
-    planned = [attack for attack in INVERSION if attack.card.id in plan.attacks]
-    return tuple(run_inversion(attack, target, control, audit_set) for attack in planned)
+def _not_planned(attack: Attack | InversionAttack, plan: Plan) -> str:
+    names = [one.name for one in BUDGETS]
+    if attack.card.id in plan.attacks:
+        return ""
+    dear = names.index(attack.budget) > names.index(plan.budget)
+    return f"runs from --budget {attack.budget}" if dear else "not asked for"
+
+
+def run_inversion_battery(plan: Plan, workshop: Workshop, models: Models) -> Inversions:
+    """Run the planned inversion attacks, and correct what they find for how many tests there are; skip the others."""
+    reasons = {attack.card.id: _not_planned(attack, plan) for attack in INVERSION}
+    found = workshop.run([attack for attack in INVERSION if not reasons[attack.card.id]], models)
+    told = {result.card.id: result for result in with_findings(found.results, plan.limits.family_wise_error)}
+    for attack in INVERSION:
+        if reason := reasons[attack.card.id]:
+            told[attack.card.id] = InversionResult(card=attack.card, status="skipped", reason=reason)
+    return replace(found, results=tuple(told[attack.card.id] for attack in INVERSION))
 
 
 def run_battery(plan: Plan, evidence: Evidence, jury: Jury, *, shows: Access) -> list[Scored]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
-import importlib.util
 import inspect
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import timm
@@ -21,6 +18,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from auditor.checkpoint.config import CONFIG_NAME, Config, Json
+from auditor.checkpoint.factories import absolute_factory, load_factory
 from auditor.checkpoint.weights import first_few
 from auditor.errors import InputError
 
@@ -28,6 +26,7 @@ __all__ = ["Architecture", "Choice", "choose", "filled", "misfit", "refuse_misfi
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+_OPTION = "--arch"
 _RUN_BY_NAME = ".py:"  # what marks `path/to/module.py:factory`
 _PROBE_CLASSES = 2
 _OTHER_NETWORK = "Name the architecture that it was made with: --arch, or config.json with model_args."
@@ -72,7 +71,11 @@ class Architecture:
             InputError: timm or the factory cannot build it.
         """
         try:
-            module = self._from_timm() if self.source == "timm" else _call(_factory(self.name), self.num_classes)
+            module = (
+                self._from_timm()
+                if self.source == "timm"
+                else _call(load_factory(self.name, _OPTION), self.num_classes)
+            )
         except InputError:
             raise
         except Exception as error:
@@ -126,7 +129,13 @@ def choose(arch: str | None, config: Config | None, hint: str | None, weights: P
     classes = config.num_classes if config else None
     said = config.architecture if config else None
     if arch is not None and (_RUN_BY_NAME in arch or arch.endswith(".py")):
-        return Choice(weights, "factory", _absolute(arch), f"named by --arch {Path(arch).name}", num_classes=classes)
+        return Choice(
+            weights,
+            "factory",
+            absolute_factory(arch, _OPTION),
+            f"named by --arch {Path(arch).name}",
+            num_classes=classes,
+        )
     if arch is not None:
         other = f" ({CONFIG_NAME} says {said})" if said not in (None, arch) else ""
         arguments = config.model_args if config and said == arch else ()
@@ -160,46 +169,6 @@ def _refuse_factory(name: str, where: str) -> None:
             f"{where} says that the architecture is made by {name}, a file that is run only if you name it.",
             f"Pass --arch path/to/{Path(name).name}.",
         )
-
-
-def _absolute(arch: str) -> str:
-    file, _, function = arch.rpartition(":")
-    if not function or arch.endswith(".py"):
-        raise InputError(f"--arch {arch} names a file but no factory in it.", f"Write {arch}:NAME_OF_THE_FACTORY.")
-    if not Path(file).is_file():
-        raise InputError(f"There is no file {file} (--arch).", "Give the path of the module that makes the network.")
-    return f"{Path(file).resolve()}:{function}"
-
-
-def _factory(name: str) -> Callable[..., object]:
-    file, _, function = name.rpartition(":")
-    made = getattr(_module(Path(file)), function, None)
-    if not callable(made):
-        raise InputError(f"{file} has no factory {function}.", "Name a function or class that makes the network.")
-    factory: Callable[..., object] = made
-    return factory
-
-
-def _module(file: Path) -> ModuleType:
-    """Run a Python file that the user named; once per content, so that classes stay the same between two builds."""
-    try:
-        digest = hashlib.sha256(str(file).encode() + file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}.", "Correct --arch.") from error
-    name = f"privaudit_architecture_{digest[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{file} is not a Python module.", "Correct --arch.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up while it is being run
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise InputError(f"{file} cannot be imported: {type(error).__name__}: {error}.", "Mend it first.") from error
-    return module
 
 
 def _call(factory: Callable[..., object], num_classes: int) -> object:
@@ -272,7 +241,7 @@ def _registered(name: str) -> PretrainedCfg | None:
 
 def _last_rows(name: str, shapes: Shapes) -> int:
     """Rows that the file has for a factory's last parameter; a first guess, held against the output later on."""
-    factory = _factory(name)
+    factory = load_factory(name, _OPTION)
     if not _takes_classes(factory):
         return 0
     probe = Architecture("factory", name, _PROBE_CLASSES, in_chans=0).build()

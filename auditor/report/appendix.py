@@ -13,7 +13,7 @@ from auditor.findings import (
     Skipped,
 )
 from auditor.queries import describe
-from auditor.report import wording
+from auditor.report import limits, wording
 from auditor.report.terms import TERMS
 from auditor.report.text import (
     cell,
@@ -21,18 +21,16 @@ from auditor.report.text import (
     count,
     counts,
     interval_name,
-    level,
     link,
     metric_name,
     metric_unit,
     p_value,
-    scaled,
     seconds,
     short,
 )
-from auditor.report.view import Facts, Method, Row, Table
+from auditor.report.view import Facts, Method, Row, Table, Unrun
 
-__all__ = ["data_facts", "defense_methods", "environment", "methods", "recipe_facts", "terms", "timings"]
+__all__ = ["data_facts", "defense_methods", "environment", "methods", "recipe_facts", "terms", "timings", "unrun"]
 
 _SHADOW_SOURCES = {
     "trained": "of {} epochs",
@@ -42,13 +40,28 @@ _SHADOW_SOURCES = {
 
 
 def methods(report: AuditReport) -> tuple[Method, ...]:
-    """Every membership and inversion attack: what it is, what it was given, what became of it."""
+    """Every membership attack and every inversion attack that ran: what it is, was given, and what became of it."""
     found = [_method(result.card, str(result.role), _outcome(result, report)) for result in report.membership]
     for result in report.inversion:
-        outcome = f"ran on {count(result.classes)} classes, {count(result.queries_per_class)} queries per class"
-        told = outcome if result.status == "completed" else f"{result.status}: {clean(result.reason)}"
-        found.append(_method(result.card, "inversion", (told,)))
+        if result.status == "completed":
+            asked = f", {count(result.queries_per_class)} queries per class" if result.queries_per_class else ""
+            found.append(_method(result.card, "inversion", (f"ran on {count(result.classes)} classes{asked}",)))
     return tuple(found)
+
+
+def unrun(report: AuditReport) -> tuple[Unrun, ...]:
+    """The inversion attacks that did not run, in a line each."""
+    return tuple(
+        Unrun(
+            clean(result.card.title),
+            short(result.card.id),
+            clean(result.card.paper.citation),
+            link(result.card.paper.url),
+            f"{'failed: ' if result.status == 'failed' else ''}{clean(result.reason).rstrip('.')}",
+        )
+        for result in report.inversion
+        if result.status != "completed"
+    )
 
 
 def _outcome(result: AttackResult, report: AuditReport) -> tuple[str, ...]:
@@ -142,7 +155,7 @@ def recipe_facts(report: AuditReport) -> Facts:
         ("Null and control models", f"{count(plan.null_models)} and {count(plan.control_models)}"),
         ("Recipe", clean(plan.recipe)),
         ("Queries", clean(describe(plan.queries))),
-        ("Limits", f"AUC {scaled(plan.auc_limit)}; TPR {level(plan.tpr_limit)} at {level(plan.tpr_fpr)} FPR"),
+        *limits.facts(report),
         ("Preprocessing", f"mean {mean}; std {std}; {prep.interpolation}; from {clean(prep.source)}"),
         ("Architecture", clean(report.model.architecture_evidence)),
     )

@@ -9,7 +9,6 @@ from auditor.findings import (
     ControlResult,
     Histogram,
     InversionResult,
-    Measurement,
 )
 from auditor.report import pick
 from auditor.report.text import clean, count, metric_unit, phrase, scaled, short, unit_of, value
@@ -17,18 +16,21 @@ from auditor.report.wording import shown_in_words
 
 __all__ = [
     "ATTACKS",
+    "CLASS_EXCESS",
     "DEFENSES",
     "DOSES",
     "HISTOGRAMS",
-    "INVERSION",
     "OUTPUTS",
+    "QUERIES",
+    "RECORD_EXCESS",
     "ROC",
     "alt_attacks",
     "alt_defenses",
     "alt_doses",
+    "alt_excess",
     "alt_exposure",
     "alt_histograms",
-    "alt_inversion",
+    "alt_queries",
     "alt_roc",
     "exposure",
 ]
@@ -51,8 +53,22 @@ OUTPUTS = (
     "corrected, nothing is chosen among them and no verdict rests on them. Whoever has every probability can coarsen "
     "them, so a larger number on a coarser output counts there too. Dotted line: guessing."
 )
-INVERSION = (
-    "What each inversion attack reaches above its controls, which did not see the records. Dotted line: no excess."
+_TESTED = (
+    "Intervals are over classes, one column for each control; what is found exceeds every one of them. Filled, and "
+    "told on the right: found after correction over both questions and all attacks; hollow: not found. p is the "
+    "corrected one ({}). Dotted line: no excess."
+)
+RECORD_EXCESS = (
+    "Record excess: how much nearer reconstructions lie to training records than to as many other records of the same "
+    f"class, less the same for a control that saw none of them. {_TESTED}"
+)
+CLASS_EXCESS = (
+    "Class excess: how much surer the evaluation networks are of the class than for the best of as many images that "
+    f"need no model of it. {_TESTED}"
+)
+QUERIES = (
+    "Share of classes that the evaluation networks recognise after so many queries per class, with intervals; grey: "
+    "the other attacks. Recognition alone is no leak: what counts is the excess over the controls above."
 )
 DEFENSES = (
     "Utility against leakage, by the attack that each defense leaves strongest. Hollow: the attacker who does not know "
@@ -111,13 +127,26 @@ def alt_exposure(exposure: tuple[ClassExposure, ...], total: int) -> str:
     )
 
 
-def alt_inversion(rows: tuple[tuple[InversionResult, Measurement], ...]) -> str:
-    """The inversion chart in one sentence."""
+def alt_excess(found: tuple[pick.Excess, ...]) -> str:
+    """An excess chart in one sentence, by the control that each attack exceeds least."""
     told = [
-        f"{short(result.card.title)} over {clean(excess.against)} {phrase(excess.estimate, unit_of(excess))}"
-        for result, excess in rows
+        f"{short(one.result.card.title)} {phrase(one.measurement.estimate, unit_of(one.measurement))}"
+        f"{', found' if one.found else ''}"
+        for one in found
     ]
-    return f"Excess of each inversion attack over its controls: {_some(told)}."
+    question = found[0].question.capitalize()
+    return f"{question} excess of each inversion attack over the control that it exceeds least: {_some(told)}."
+
+
+def alt_queries(results: tuple[InversionResult, ...]) -> str:
+    """The chart of queries in one sentence."""
+    told = [
+        f"{short(result.card.title)} {value(first.success, 'share')} of the classes after {count(first.queries)} "
+        f"queries each, {phrase(last.success, 'share')} after {count(last.queries)}"
+        for result in results
+        for first, last in [(result.success_by_queries[0], result.success_by_queries[-1])]
+    ]
+    return f"Classes recognised against queries: {_some(told)}."
 
 
 def _some(told: list[str]) -> str:

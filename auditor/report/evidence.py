@@ -1,4 +1,4 @@
-"""The rest of the evidence: inversion, defenses, controls and checks."""
+"""The rest of the evidence: defenses, controls and checks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from auditor.findings import (
     ControlResult,
     DefenseEffect,
     DefenseResult,
-    InversionResult,
     Measurement,
     Metric,
 )
-from auditor.report import captions, figures, pick, wording
+from auditor.report import captions, defaults, figures, pick, wording
 from auditor.report.text import (
     cell,
     clean,
@@ -22,7 +21,6 @@ from auditor.report.text import (
     scaled,
     short,
     sides,
-    unit_of,
 )
 from auditor.report.view import Picture, Row, Table, picture
 from auditor.stats.estimate import Estimate
@@ -35,69 +33,7 @@ __all__ = [
     "defense_table",
     "defenses",
     "doses",
-    "inversion",
-    "inversion_table",
 ]
-
-# --- inversion -------------------------------------------------------------------------------------------------------
-
-
-def inversion(report: AuditReport) -> Picture | None:
-    """Excess of each inversion attack over each of its controls."""
-    rows = tuple((result, excess) for result in report.inversion for excess in _excesses(result))
-    if not rows:
-        return None
-    dots = [
-        figures.Dot(
-            f"over {excess.against}" if excess.against else excess.name, (excess.estimate,), group=result.card.title
-        )
-        for result, excess in rows
-    ]
-    panel = figures.Panel("Excess over the control", 0.0, percent=all(unit_of(excess) for _, excess in rows))
-    table = Table(
-        "Excess over each control, over classes",
-        ("Attack", "Measured", "Over", "Excess", "n"),
-        tuple(_excess_row(result, excess) for result, excess in rows),
-        frozenset({3, 4}),
-    )
-    return picture(figures.dots(dots, [panel]), captions.INVERSION, captions.alt_inversion(rows), table)
-
-
-def _excesses(result: InversionResult) -> tuple[Measurement, ...]:
-    return result.record_excess + result.class_excess if result.status == "completed" else ()
-
-
-def _excess_row(result: InversionResult, excess: Measurement) -> Row:
-    measured = cell(excess.estimate, unit_of(excess))
-    return Row(
-        (short(result.card.title), clean(excess.name), clean(excess.against), measured, counts(excess.estimate.n))
-    )
-
-
-def inversion_table(report: AuditReport) -> Table:
-    """What every inversion attack measured, or why it did not run."""
-    rows = tuple(
-        Row(
-            (
-                short(result.card.title),
-                str(result.card.access),
-                _measured(result.measurements)
-                if result.status == "completed"
-                else f"{result.status}: {clean(result.reason)}",
-                count(result.classes) if result.classes else "–",
-                count(result.queries_per_class) if result.queries_per_class else "–",
-            ),
-            {"completed": "", "skipped": "skipped", "failed": "fail"}[result.status],
-        )
-        for result in report.inversion
-    )
-    head = ("Attack", "Access", "Measured", "Classes", "Queries per class")
-    return Table("Inversion attacks", head, rows, frozenset({3, 4}))
-
-
-def _measured(measurements: tuple[Measurement, ...]) -> tuple[str, ...]:
-    return tuple(wording.measured(measurement) for measurement in measurements) or ("–",)
-
 
 # --- defenses --------------------------------------------------------------------------------------------------------
 
@@ -205,6 +141,10 @@ def _defense_row(defense: DefenseResult, judged: pick.Judged | None) -> Row:
     )
 
 
+def _measured(measurements: tuple[Measurement, ...]) -> tuple[str, ...]:
+    return tuple(wording.measured(measurement) for measurement in measurements) or ("–",)
+
+
 def _left(estimate: Estimate | None, metric: Metric) -> str:
     name = "AUC " if metric is Metric.AUC and estimate else ""
     return name + _maybe(estimate, metric_unit(metric))
@@ -223,7 +163,7 @@ def _control_row(control: ControlResult) -> Row:
     name = (clean(control.title), clean(control.question))
     voids = f" Voids: {', '.join(control.voids)}." if control.voids and control.status != "pass" else ""
     seen = (clean(control.sentence) + voids, *(wording.measured(measurement) for measurement in control.measurements))
-    return Row((name, wording.mark(control.status), seen), control.status)
+    return Row((name, wording.mark(control.status), seen), control.status, links=defaults.of(control.id))
 
 
 def doses(report: AuditReport) -> Picture | None:
@@ -263,6 +203,7 @@ def checks(report: AuditReport) -> Table:
                 clean(check.sentence) + (f" Voids: {', '.join(check.voids)}." if check.voids else ""),
             ),
             str(check.level),
+            links=defaults.of(check.id),
         )
         for check in report.checks
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from itertools import groupby
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,27 @@ from auditor.report.text import clean, level
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
-__all__ = ["Curve", "Dash", "Dot", "Line", "Move", "doses", "dots", "histograms", "moves", "roc"]
+__all__ = [
+    "Curve",
+    "Dash",
+    "Dot",
+    "Line",
+    "Move",
+    "Panel",
+    "Reach",
+    "doses",
+    "dots",
+    "histograms",
+    "moves",
+    "queries",
+    "roc",
+]
 
 BLACK, ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#000000", "#E69F00", "#56B4E9", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6b7280"
 _WIDTH = 6.3  # inches; the column of the page
 _ROW = 0.235  # inches per row of a dot chart
+_NARROW = 26  # letters over one of three panels
 _FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"  # what the page is set in
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -84,12 +100,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Dot:
-    """One row of a dot chart: an estimate per panel, None where it was not measured."""
+    """One row of a dot chart: an estimate per panel, None where it was not measured; a note stands on the right."""
 
     label: str
     estimates: tuple[Estimate | None, ...]
     filled: bool = True
     group: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +117,17 @@ class Panel:
     chance: float
     percent: bool
     limit: float | None = None
+    label: str = ""
+    ticks: int = 5
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What an attack reaches after so many queries: whole numbers from 1 on, in increasing order."""
+
+    label: str
+    queries: tuple[int, ...]
+    reached: tuple[Estimate, ...]
 
 
 @dataclass(frozen=True)
@@ -178,22 +206,26 @@ def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
 # --- dots ------------------------------------------------------------------------------------------------------------
 
 
-def dots(rows: Sequence[Dot], panels: Sequence[Panel]) -> str:
-    """Dots with intervals, one row each, under a heading per group; panels share the rows."""
+def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = False) -> str:
+    """Dots with intervals, one row each, under a heading per group; panels share the rows, and the scale if told so."""
     places, headings, height = _places(rows)
+    lines = max(panel.title.count("\n") for panel in panels) + any(panel.label for panel in panels)
 
     def draw(figure: Figure) -> None:
-        shape = {"width_ratios": [1.5] + [1.0] * (len(panels) - 1)}
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False, gridspec_kw=shape)[0]
+        shape = {"width_ratios": [1.0 if one_scale else 1.5] + [1.0] * (len(panels) - 1)}
+        axes = figure.subplots(1, len(panels), sharey=True, sharex=one_scale, squeeze=False, gridspec_kw=shape)[0]
         for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             _draw_panel(ax, panel, [(row.estimates[column], row.filled) for row in rows], places)
         axes[0].set_ylim(height - 0.4, -0.6)
-        room = 60 if len(panels) == 1 else 44
+        room = 60 if len(panels) == 1 else 40 if one_scale else 44
         axes[0].set_yticks([*places, *headings], [*(_label(row.label, room) for row in rows), *headings.values()])
         for tick, place in zip(axes[0].get_yticklabels(), [*places, *headings], strict=True):
             tick.set_fontweight("bold" if place in headings else "normal")
+        for row, place in zip(rows, places, strict=True):
+            axes[-1].annotate(row.note, (1, place), (6, 0), xycoords=("axes fraction", "data"), va="center",
+                              textcoords="offset points", color="#1f2937", fontsize=8)  # fmt: skip
 
-    return _svg(_ROW * height + 0.75, draw)
+    return _svg(_ROW * height + 0.75 + 0.15 * lines, draw)
 
 
 def _places(rows: Sequence[Dot]) -> tuple[list[float], dict[float, str], float]:
@@ -226,12 +258,57 @@ def _draw_panel(
         axes.plot([estimate.low, estimate.high], [place, place], color=BLUE, linewidth=1.3)
         axes.plot(estimate.value, place, "o", color=BLUE, markersize=5, markerfacecolor=BLUE if filled else "white")
     axes.set_title(panel.title)
+    axes.set_xlabel(panel.label, loc="left")
     axes.grid(visible=True, axis="x")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(panel.ticks))
     if panel.percent:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
+
+
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+
+def queries(found: Sequence[Reach]) -> str:
+    """What attacks reach against queries: one panel each with its interval, on the same axes, the others behind it."""
+    columns = min(len(found), 3)
+    rows = -(-len(found) // columns)
+
+    def draw(figure: Figure) -> None:
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for place, (axes, reach) in enumerate(zip(grid.ravel(), found, strict=False)):
+            for other in found:
+                axes.plot(other.queries, [one.value for one in other.reached], color="#d1d5db", linewidth=0.9, zorder=1)
+            _draw_reach(axes, reach)
+            axes.tick_params(labelbottom=place + columns >= len(found))
+        for axes in grid.ravel()[len(found) :]:
+            axes.set_visible(False)
+        grid[0, 0].set(xscale="log", ylim=(-0.02, 1.02))
+        grid[0, 0].xaxis.set_major_formatter(FuncFormatter(lambda number, _: _thousands(number)))
+        grid[0, 0].xaxis.set_minor_formatter(NullFormatter())
+        grid[0, 0].yaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
+        figure.supxlabel("Queries per class", fontsize=8.5)
+        figure.supylabel("Classes recognised", fontsize=8.5)
+
+    tall = any(len(_label(one.label)) > _NARROW for one in found)
+    return _svg(0.6 + (1.7 if tall else 1.55) * rows, draw)
+
+
+def _draw_reach(axes: Axes, reach: Reach) -> None:
+    low, high = ([one.low for one in reach.reached], [one.high for one in reach.reached])
+    axes.fill_between(reach.queries, low, high, color=BLUE, alpha=0.16, linewidth=0)
+    axes.vlines(reach.queries, low, high, color=BLUE, linewidth=1.0)
+    axes.plot(reach.queries, [one.value for one in reach.reached], "o-", color=BLUE, linewidth=1.5, markersize=3.5)
+    axes.set_title(fill(_label(reach.label, 2 * _NARROW), _NARROW))
+    axes.grid(visible=True)
+
+
+def _thousands(number: float) -> str:
+    for letter, size in (("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:g}{letter}"
+    return f"{number:g}"
 
 
 # --- histograms ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from auditor.errors import InputError
 from auditor.findings import SCHEMA_VERSION, AuditReport
 from auditor.report.text import short
 
-__all__ = ["load_json", "render_json"]
+__all__ = ["load_json", "render_json", "without_pictures"]
 
 _AGAIN = "Make the report again with `privaudit scan`."
 
@@ -24,6 +24,12 @@ def render_json(report: AuditReport) -> str:
     """
     content = report.model_dump(mode="json")
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def without_pictures(report: AuditReport) -> AuditReport:
+    """The same report, of what was rebuilt only the numbers."""
+    told = tuple(result.model_copy(update={"gallery": ()}) for result in report.inversion)
+    return report.model_copy(update={"inversion": told})
 
 
 def load_json(path: Path) -> AuditReport:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from auditor.findings import AuditReport, CheckLevel, Metric
-from auditor.report import canaries, pick, stage, wording
+from auditor.report import canaries, limits, pick, stage, wording
 from auditor.report.text import cell, clean, counts, date, interval_name, phrase, short, unit_of
 
 __all__ = ["render_markdown"]
@@ -26,6 +26,7 @@ def render_markdown(report: AuditReport) -> str:
         _instant(report),
         _canaries(report),
         _controls(report),
+        _limits(report),
         [_escape(stage.scope(report)), _findings(report), *_not_run(report)],
     )
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -87,6 +88,13 @@ def _instant(report: AuditReport) -> list[str]:
 def _canaries(report: AuditReport) -> list[str]:
     told = canaries.told(report)
     return [f"**What the canaries show.** {_escape(told)}"] if told else []
+
+
+def _limits(report: AuditReport) -> list[str]:
+    """Limits that are not the defaults, and those that so many records cannot decide."""
+    policy, undecided = limits.own_policy(report), limits.undecided(report)
+    told = ([f"The policy is {policy}."] if policy else []) + ([undecided] if undecided else [])
+    return [f"**Limits.** {_escape(' '.join(told))}"] if told else []
 
 
 def _findings(report: AuditReport) -> str:

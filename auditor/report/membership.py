@@ -31,6 +31,7 @@ from auditor.report.text import (
     scaled,
     short,
     sides,
+    stated,
     value,
 )
 from auditor.report.view import Picture, Row, Table, picture
@@ -196,7 +197,7 @@ def primary_endpoints(report: AuditReport) -> Table:
 def _bound_row(result: AttackResult, end: Endpoint) -> Row:
     unit = metric_unit(end.metric)
     bound = "–" if end.upper_bound is None else scaled(end.upper_bound, unit)
-    limit = "–" if end.limit is None else (level(end.limit) if unit else scaled(end.limit))
+    limit = "–" if end.limit is None else stated(end.limit, end.metric)
     adjusted = "–" if end.p_adjusted is None else p_value(end.p_adjusted)
     decision = {True: "yes", False: "no", None: "–"}[end.rejected]
     label = f"{_name(result)}, {metric_name(end.metric, end.fpr)}"

@@ -5,9 +5,23 @@ The templates print a `Page` and decide nothing. HTML and PDF are made from the 
 
 from __future__ import annotations
 
-from auditor.findings import AuditReport, Verdict, VerdictState
-from auditor.report import appendix, canaries, evidence, granularity, membership, pick, stage, wording
-from auditor.report.terms import DATA_STATEMENT, GLOSSARY, METHODS
+from dataclasses import replace
+
+from auditor.findings import AuditReport, Family, Verdict, VerdictState
+from auditor.report import (
+    appendix,
+    canaries,
+    defaults,
+    evidence,
+    granularity,
+    inversion,
+    limits,
+    membership,
+    pick,
+    stage,
+    wording,
+)
+from auditor.report.terms import DATA_STATEMENT, GLOSSARY, METHODS, SHOWN_STATEMENT
 from auditor.report.text import clean, count, date, short
 from auditor.report.view import Facts, Page, Tile, VerdictLine
 from auditor.threat import Access
@@ -29,10 +43,10 @@ def build_page(report: AuditReport) -> Page:
         actions=stage.actions(report),
         scope=stage.scope(report),
         best_of_all=stage.best_of_all(report),
-        not_run=tuple(
-            (wording.named(cards), clean(reason).rstrip(".")) for cards, reason in pick.not_run_by_reason(report)
-        ),
-        primary_endpoints=membership.primary_endpoints(report),
+        not_run=_not_run(report),
+        primary_endpoints=replace(membership.primary_endpoints(report), links=defaults.of("limits")),
+        power_told=limits.power_told(report),
+        power=limits.power(report),
         membership=membership.pictures(report),
         secondary=wording.secondary(report),
         instant_told=stage.instant_told(report),
@@ -40,13 +54,12 @@ def build_page(report: AuditReport) -> Page:
         outputs=granularity.output_figure(report),
         output_table=granularity.output_table(report),
         canaries_told=canaries.told(report),
-        canary_bounds=canaries.bounds(report),
+        canary_bounds=replace(canaries.bounds(report), links=defaults.of("epsilon")),
         implied=canaries.implied(report),
         exposure=membership.exposure(report),
         record_exposure=wording.record_exposure(report),
         exposed_groups=granularity.exposed_groups(report),
-        inversion=evidence.inversion(report),
-        inversion_table=evidence.inversion_table(report),
+        inversion=inversion.section(report),
         defenses=evidence.defenses(report),
         defense_effects=evidence.defense_effects(report),
         defense_table=evidence.defense_table(report),
@@ -54,11 +67,14 @@ def build_page(report: AuditReport) -> Page:
         doses=evidence.doses(report),
         checks=evidence.checks(report),
         methods=appendix.methods(report),
+        unrun=appendix.unrun(report),
         defense_methods=appendix.defense_methods(report),
         interval_methods=METHODS,
-        data_statement=DATA_STATEMENT,
+        data_statement=SHOWN_STATEMENT if _shows_pictures(report) else DATA_STATEMENT,
         data_facts=appendix.data_facts(report),
         recipe_facts=appendix.recipe_facts(report),
+        defaults=defaults.table(),
+        default_links=defaults.by_part(),
         environment=appendix.environment(report),
         timings=appendix.timings(report),
         terms=appendix.terms(),
@@ -69,7 +85,7 @@ def build_page(report: AuditReport) -> Page:
 def _title_facts(report: AuditReport) -> Facts:
     model, data = report.model, report.data
     wrapper = f", with {clean(model.wrapper)}" if model.wrapper else ""
-    claim = canaries.claim(report)
+    claim, policy = canaries.claim(report), limits.own_policy(report)
     return (
         ("Model", f"{short(model.architecture)}, {count(model.parameters)} parameters{wrapper}"),
         ("File", f"{short(model.file_format)}, sha256 {clean(model.sha256, 13).rstrip('…')}"),
@@ -82,9 +98,32 @@ def _title_facts(report: AuditReport) -> Facts:
         ),
         ("Release", f"{report.plan.release} ({report.plan.release.description})"),
         ("Severity", wording.severity(report)),
+        *((("Policy", policy),) if policy else ()),
         *((("Privacy claim", claim),) if claim else ()),
+        *((("Pictures", _PICTURES),) if _shows_pictures(report) else ()),
         ("Date", f"{date(report.created)}, privaudit {short(report.environment.privaudit)}"),
     )
+
+
+def _not_run(report: AuditReport) -> Facts:
+    """What did not run and why; many inversion attacks are counted, as their section tells the reasons."""
+    inverted = sum(result.status != "completed" for result in report.inversion)
+    apart = Family.INVERSION if inverted > _NAMED else None
+    found = [
+        (wording.named(kept), clean(reason).rstrip("."))
+        for cards, reason in pick.not_run_by_reason(report)
+        if (kept := [card for card in cards if card.family is not apart])
+    ]
+    counted = (f"{count(inverted)} inversion attacks", "by reason in the section on inversion")
+    return (*found, counted) if apart else tuple(found)
+
+
+_NAMED = 5
+_PICTURES = "what attacks rebuilt is shown, as asked: keep this report as you keep the training data"
+
+
+def _shows_pictures(report: AuditReport) -> bool:
+    return any(result.gallery for result in report.inversion)
 
 
 def _tile(report: AuditReport, access: Access) -> Tile:

@@ -1,4 +1,4 @@
-"""The report as PDF: the HTML page, set on paper by WeasyPrint, with `report.json` attached."""
+"""The report as PDF: the HTML page, set on paper by WeasyPrint, with `report.json` attached, never with pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
-from auditor.report.jsonfile import render_json
+from auditor.report.jsonfile import render_json, without_pictures
 from auditor.report.webpage import render_html
 
 __all__ = ["pdf_problem", "render_pdf"]
@@ -42,7 +42,7 @@ def render_pdf(report: AuditReport) -> bytes:
     from weasyprint import HTML
     from weasyprint.urls import FatalURLFetchingError
 
-    content = render_json(report)
+    content = render_json(without_pictures(report))
     document = HTML(string=render_html(report), url_fetcher=_fetcher())
     try:
         rendered: bytes = document.write_pdf(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from auditor.findings import (
     AttackCard,
@@ -28,6 +30,7 @@ from auditor.threat import Access
 
 __all__ = [
     "RELEASES",
+    "Excess",
     "Judged",
     "Shown",
     "Utility",
@@ -35,10 +38,12 @@ __all__ = [
     "best_defenses",
     "best_endpoint",
     "best_inversion",
+    "class_excess",
     "control",
     "control_value",
     "doubtful_controls",
     "endpoint",
+    "excesses",
     "has_curve",
     "headline",
     "judged",
@@ -48,8 +53,10 @@ __all__ = [
     "not_run",
     "not_run_by_reason",
     "primary_at",
+    "record_excess",
     "released_verdict",
     "state_at",
+    "uninverted_by_reason",
     "utility",
     "verdicts_at",
 ]
@@ -192,14 +199,71 @@ def _endpoints(outcome: Outcome) -> tuple[Endpoint, ...]:
 # --- inversion -------------------------------------------------------------------------------------------------------
 
 
-def best_inversion(report: AuditReport) -> tuple[InversionResult, Measurement] | None:
-    """The inversion attack that stands highest above the control it stands least above."""
-    weakest = [
-        (result, min(result.record_excess, key=lambda excess: excess.estimate.low))
-        for result in report.inversion
-        if result.status == "completed" and result.record_excess
+@dataclass(frozen=True)
+class Excess:
+    """What one attack shows in answer to one question, over the control that it stands least above."""
+
+    result: InversionResult
+    question: Literal["record", "class"]
+    measurement: Measurement
+    p_value: float | None
+    p_adjusted: float | None
+    found: bool
+
+
+def excesses(results: Iterable[InversionResult]) -> tuple[Excess, ...]:
+    """Both questions put to every attack, as far as they were."""
+    return tuple(found for result in results for found in (record_excess(result), class_excess(result)) if found)
+
+
+def record_excess(result: InversionResult) -> Excess | None:
+    """What an attack shows of members; None where it was not measured."""
+    if result.status != "completed" or not result.record_excess:
+        return None
+    least = _least(result.record_excess)
+    return Excess(result, "record", least, result.record_p_value, result.record_p_adjusted, result.record_found)
+
+
+def class_excess(result: InversionResult) -> Excess | None:
+    """What an attack shows of classes; None where it was not measured."""
+    if result.status != "completed" or not result.class_excess:
+        return None
+    least = _least(result.class_excess)
+    return Excess(result, "class", least, result.class_p_value, result.class_p_adjusted, result.class_found)
+
+
+def best_inversion(report: AuditReport) -> Excess | None:
+    """Of what was found under the declared release, else of all that was tested, the highest lower bound.
+
+    The two questions have units of their own: between them the bound counts in widths of its interval.
+    """
+    possible = excesses(r for r in report.inversion if report.plan.release.includes(r.card.access))
+    tested = [one for one in possible if one.p_value is not None]
+    candidates = [one for one in tested if one.found] or tested
+    best = [
+        max(same, key=lambda one: one.measurement.estimate.low)
+        for question in ("record", "class")
+        if (same := [one for one in candidates if one.question == question])
     ]
-    return max(weakest, key=lambda pair: pair[1].estimate.low, default=None)
+    return max(best, key=lambda one: _in_widths(one.measurement.estimate), default=None)
+
+
+def _least(controls: Iterable[Measurement]) -> Measurement:
+    return min(controls, key=lambda excess: excess.estimate.low)
+
+
+def _in_widths(estimate: Estimate) -> float:
+    width = estimate.high - estimate.low
+    return estimate.low / width if width > 0 else math.copysign(math.inf, estimate.low)
+
+
+def uninverted_by_reason(report: AuditReport) -> tuple[tuple[tuple[InversionResult, ...], str], ...]:
+    """Inversion attacks that were skipped or crashed, those with one reason together."""
+    grouped: dict[str, list[InversionResult]] = {}
+    for result in report.inversion:
+        if result.status != "completed":
+            grouped.setdefault(result.reason, []).append(result)
+    return tuple((tuple(results), reason) for reason, results in grouped.items())
 
 
 # --- controls --------------------------------------------------------------------------------------------------------

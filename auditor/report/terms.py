@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["DATA_STATEMENT", "GLOSSARY", "METHODS", "TERMS"]
+__all__ = ["DATA_STATEMENT", "GLOSSARY", "METHODS", "SHOWN_STATEMENT", "TERMS"]
 
-DATA_STATEMENT = (
-    "No training record, and no image derived from one, is in this report. Ids of records and groups are keyed hashes "
-    "under the owner's key, which never leaves the owner's machine; only its fingerprint is printed. Where classes are "
-    "people, class names are pseudonyms."
+_IDS = (
+    "Ids of records and groups are keyed hashes under the owner's key, which never leaves the owner's machine; only "
+    "its fingerprint is printed. Where classes are people, class names are pseudonyms."
+)
+DATA_STATEMENT = f"No training record, and no image derived from one, is in this report. {_IDS}"
+SHOWN_STATEMENT = (
+    "The owner asked to see what attacks rebuilt (--show-records): such images are in this report, no training record "
+    f"itself is. {_IDS}"
 )
 
 METHODS = (
@@ -46,6 +50,13 @@ METHODS = (
         "Implied epsilon",
         "Log-ratio of the exact ends of both rates, each at half of the error; the threshold is taken as given.",
     ),
+    (
+        "Inversion",
+        (
+            "Student's t over classes. What is found rejects against each of its controls, as the largest p-value "
+            "counts; Holm's correction over both questions and all attacks, from 20 classes on."
+        ),
+    ),
     ("Shares and means", "Clopper-Pearson for shares, Student's t for means, unless the table names another method."),
 )
 
@@ -53,6 +64,17 @@ GLOSSARY = (
     ("Member, non-member", "A record that was, or was not, in the training set of the audited model."),
     ("Membership inference", "Telling from the model whether a known record was in its training set."),
     ("Model inversion", "Rebuilding from the model what its training data looked like."),
+    (
+        "Record excess",
+        (
+            "How much nearer reconstructions lie to training records than to as many others of their class, less the "
+            "same for a control that saw none of them."
+        ),
+    ),
+    (
+        "Class excess",
+        "How much surer independent networks are of the class than for the best of as many images made without it.",
+    ),
     ("Access", "What the attacker sees: labels, scores (class probabilities), or the weights."),
     (
         "Shadow model",

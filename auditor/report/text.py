@@ -11,6 +11,7 @@ from datetime import datetime
 from math import floor, log10
 
 from auditor.findings import Measurement, Metric
+from auditor.limits import declared
 from auditor.stats.estimate import Estimate
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "seconds",
     "short",
     "sides",
+    "stated",
     "unit_of",
     "value",
 ]
@@ -188,6 +190,11 @@ def unit_of(measurement: Measurement) -> str:
     """The unit of a measurement; rates and proportions are shares even where nobody said so."""
     share = measurement.name.startswith("TPR") or measurement.estimate.method.startswith("Clopper-Pearson")
     return measurement.unit or ("share" if share else "")
+
+
+def stated(limit: float, metric: Metric) -> str:
+    """A limit of an endpoint as it was declared."""
+    return level(limit) if metric is Metric.TPR_AT_FPR else declared(limit)
 
 
 def listing(items: tuple[str, ...] | list[str], last: str = "and") -> str:

@@ -3,33 +3,63 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
 from auditor.report.wording import Action, Number
 
-__all__ = ["Facts", "Method", "Page", "Picture", "Row", "Table", "Tile", "VerdictLine", "picture"]
+__all__ = [
+    "Facts",
+    "Inversion",
+    "Link",
+    "Method",
+    "Page",
+    "Picture",
+    "Row",
+    "Shelf",
+    "Shot",
+    "Table",
+    "Tile",
+    "Unrun",
+    "VerdictLine",
+    "picture",
+]
 
 Facts = tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
+class Link:
+    """Words, and the place in the page that they lead to."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True)
 class Row:
-    """A row of a table; the first cell is its heading, `mark` the level that colours it. A tuple is a cell of lines."""
+    """A row of a table; the first cell is its heading, `mark` the level that colours it. A tuple is a cell of lines.
+
+    `anchor` is the row's own place in the page; `links` lead to the defaults that decide it.
+    """
 
     cells: tuple[str | tuple[str, ...], ...]
     mark: str = ""
+    anchor: str = ""
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `numbers` are the columns that are set flush right."""
+    """A table; `numbers` are the columns that are set flush right, `links` lead to the defaults that decide it."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[Row, ...]
     numbers: frozenset[int] = field(default_factory=frozenset)
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +71,36 @@ class Picture:
     uri: Markup
     table: Table
     print_table: bool = True
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Something that was rebuilt, as a data URI."""
+
+    label: str
+    alt: str
+    uri: Markup
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What one attack rebuilt."""
+
+    title: str
+    told: str
+    shots: tuple[Shot, ...]
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """The section on inversion; `shelves` only where the owner asked to see them."""
+
+    told: tuple[str, ...]
+    setup: Facts
+    pictures: tuple[Picture, ...]
+    tables: tuple[Table, ...]
+    not_run: Table
+    shelves: tuple[Shelf, ...]
 
 
 @dataclass(frozen=True)
@@ -81,6 +141,17 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Unrun:
+    """An attack that did not run, in the appendix."""
+
+    title: str
+    id: str
+    citation: str
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Page:
     """Everything that the templates print, in the order in which they print it."""
 
@@ -97,6 +168,8 @@ class Page:
     best_of_all: str
     not_run: Facts
     primary_endpoints: Table
+    power_told: str
+    power: Table
     membership: tuple[Picture, ...]
     secondary: str
     instant_told: str
@@ -109,8 +182,7 @@ class Page:
     exposure: Picture | None
     record_exposure: str
     exposed_groups: Table
-    inversion: Picture | None
-    inversion_table: Table
+    inversion: Inversion
     defenses: Picture | None
     defense_effects: Table
     defense_table: Table
@@ -118,11 +190,14 @@ class Page:
     doses: Picture | None
     checks: Table
     methods: tuple[Method, ...]
+    unrun: tuple[Unrun, ...]
     defense_methods: tuple[Method, ...]
     interval_methods: Facts
     data_statement: str
     data_facts: Facts
     recipe_facts: Facts
+    defaults: Table
+    default_links: Mapping[str, tuple[Link, ...]]
     environment: Facts
     timings: Table
     terms: Table

@@ -36,9 +36,11 @@ from auditor.report.text import (
     listing,
     metric_name,
     metric_unit,
+    p_value,
     phrase,
     scaled,
     short,
+    stated,
     unit_of,
     value,
 )
@@ -136,7 +138,9 @@ def verdict_note(verdict: Verdict) -> str:
 def severity(report: AuditReport) -> str:
     """The severity as a phrase."""
     if report.severity is not Severity.NONE:
-        return f"{report.severity}, by the documented table"
+        return (
+            f"{report.severity}, by the {'documented table' if report.plan.default_policy else 'table of the policy'}"
+        )
     return "not determined" if pick.state_at(report, report.plan.release) is VerdictState.CANNOT_SAY else "none"
 
 
@@ -175,16 +179,30 @@ def _inversion_number(report: AuditReport) -> Number:
     found = pick.best_inversion(report)
     if found is None:
         reasons = [clean(result.reason) for result in report.inversion if result.reason]
-        return Number("Inversion", "not measured", "", "", reasons[0] if reasons else "No inversion attack ran.")
-    result, excess = found
-    unit = unit_of(excess)
+        why = "" if any(result.status == "completed" for result in report.inversion) else "".join(reasons[:1])
+        return Number("Inversion", "not measured", "", "", why or "No inversion attack ran under this release.")
+    excess, unit = found.measurement.estimate, unit_of(found.measurement)
+    over = clean(found.measurement.against or "its control")
     return Number(
-        title=f"Inversion: {short(result.card.title)}, {clean(excess.name)}",
-        value=value(excess.estimate, unit),
-        interval=f"{interval_name(excess.estimate)} {interval(excess.estimate, unit)}",
-        n=counts(excess.estimate.n),
-        beside=f"Measured against {clean(excess.against or 'its control')}; no excess would be 0.",
+        title=f"Inversion: {found.question} excess ({_EXCESS_IS[found.question]}), by {short(found.result.card.title)}",
+        value=value(excess, unit),
+        interval=f"{interval_name(excess)} {interval(excess, unit)}",
+        n=counts(excess.n),
+        beside=f"Over {over}, which it exceeds least; no excess is 0. {_decided(found)}",
     )
+
+
+_EXCESS_IS = {
+    "record": "gain in squared error to members",
+    "class": "gain in the probability of the class",
+}
+
+
+def _decided(found: pick.Excess) -> str:
+    """What the test of an excess came to."""
+    if found.p_adjusted is None:
+        return "Too few classes for a verdict."
+    return f"{'Found' if found.found else 'Not found'} after correction (p {p_value(found.p_adjusted)})."
 
 
 def _defense_number(report: AuditReport) -> Number:
@@ -312,7 +330,7 @@ def _left_over(best: pick.Judged, report: AuditReport) -> str:
     limit = report.plan.auc_limit if best.effect.metric is Metric.AUC else report.plan.tpr_limit
     if best.left.value <= limit:
         return ""
-    return f"That is still above the limit of {scaled(limit, metric_unit(best.effect.metric))}: a leak remains."
+    return f"That is still above the limit of {stated(limit, best.effect.metric)}: a leak remains."
 
 
 def _release_less(report: AuditReport, access: Access) -> Action:

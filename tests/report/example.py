@@ -27,6 +27,7 @@ from auditor.findings import (
     DefenseResult,
     DosePoint,
     Endpoint,
+    EndpointPower,
     Environment,
     Failed,
     Family,
@@ -35,7 +36,6 @@ from auditor.findings import (
     Histogram,
     ImpliedEpsilon,
     InstantAnswer,
-    InversionResult,
     Measurement,
     Metric,
     ModelFacts,
@@ -60,6 +60,8 @@ from auditor.findings import (
 from auditor.queries import copies
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
+from tests.report.inverted import few_classes, forty_persons, setup
+from tests.report.numbers import about, share
 
 N = 5000
 FPR = 0.01
@@ -68,17 +70,6 @@ LEAK, NOTHING, UNSURE = VerdictState.LEAK_FOUND, VerdictState.NOTHING_FOUND, Ver
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
-
-
-def share(value: float, n: int, unit: str = "members") -> Estimate:
-    hits = round(value * n)
-    low = float(beta.ppf(0.025, hits, n - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(0.975, hits + 1, n - hits)) if hits < n else 1.0
-    return Estimate(hits / n, low, high, 0.95, "Clopper-Pearson", {unit: n})
-
-
-def about(value: float, half: float, n: dict[str, int], method: str = "t interval") -> Estimate:
-    return Estimate(round(value, 6), round(value - half, 6), round(value + half, 6), 0.95, method, n)
 
 
 def both_sides(n: int = N) -> dict[str, int]:
@@ -149,14 +140,6 @@ CHOQUETTE = Paper(
 BERTRAN = Paper(
     citation="Bertran et al., Scalable Membership Inference Attacks via Quantile Regression, NeurIPS 2023",
     url="https://arxiv.org/abs/2307.03694",
-)
-YANG = Paper(
-    citation="Yang et al., Neural Network Inversion in Adversarial Setting via Background Alignment, CCS 2019",
-    url="https://arxiv.org/abs/1902.08552",
-)
-KAHLA = Paper(
-    citation="Kahla et al., Label-Only Model Inversion Attacks via Boundary Repulsion, CVPR 2022",
-    url="https://arxiv.org/abs/2203.01925",
 )
 
 
@@ -413,71 +396,6 @@ def histograms(lift: float) -> tuple[Histogram, ...]:
     )
 
 
-# --- inversion -------------------------------------------------------------------------------------------------------
-
-
-def inversion() -> tuple[InversionResult, ...]:
-    def card(id_: str, title: str, access: Access, paper: Paper) -> AttackCard:
-        return AttackCard(
-            id=id_,
-            title=title,
-            family=Family.INVERSION,
-            paper=paper,
-            fidelity=Fidelity.RECONSTRUCTION,
-            access=access,
-            needs=("public images",),
-            settings={"steps": 2000, "lr": 0.02},
-        )
-
-    n = {"classes": 10}
-    return (
-        InversionResult(
-            card=card("gradient-inversion", "Optimised image prior", Access.WEIGHTS, YANG),
-            status="completed",
-            classes=10,
-            record_excess=(
-                Measurement(
-                    name="record excess",
-                    estimate=about(0.008, 0.021, n),
-                    against="a model of other records of the class",
-                    unit="points",
-                ),
-                Measurement(
-                    name="record excess",
-                    estimate=about(0.015, 0.024, n),
-                    against="public images chosen by confidence",
-                    unit="points",
-                ),
-            ),
-            measurements=(
-                Measurement(
-                    name="top-1 accuracy of an independent network", estimate=share(0.6, 10, "classes"), unit="share"
-                ),
-            ),
-            queries_per_class=2000,
-        ),
-        InversionResult(
-            card=card("inversion-network", "Inversion network", Access.SCORES, YANG),
-            status="completed",
-            classes=10,
-            record_excess=(
-                Measurement(
-                    name="record excess",
-                    estimate=about(0.003, 0.019, n),
-                    against="a model of other records of the class",
-                    unit="points",
-                ),
-            ),
-            queries_per_class=500,
-        ),
-        InversionResult(
-            card=card("boundary-repulsion", "Boundary repulsion", Access.LABELS, KAHLA),
-            status="skipped",
-            reason="no generator for 32 × 32 images was given (--generator)",
-        ),
-    )
-
-
 # --- controls and checks ---------------------------------------------------------------------------------------------
 
 
@@ -699,6 +617,29 @@ def no_inversion_verdict(access: Access) -> Verdict:
     return Verdict(access=access, family=Family.INVERSION, state=UNSURE, sentence=sentence, reasons=(sentence,))
 
 
+def power() -> tuple[EndpointPower, ...]:
+    """As computed for 5,000 records a side and six tests."""
+    auc, tpr = (
+        EndpointPower(
+            metric=metric,
+            fpr=fpr,
+            limit=limit,
+            n=N,
+            power=0.8,
+            level=0.05 / 6,
+            smallest=smallest,
+            needed=needed,
+            decided=True,
+            sentence=f"{name}: 5,000 records a side find {least} or more with 80 % power, and can decide the limit.",
+        )
+        for name, metric, fpr, limit, smallest, needed, least in (
+            ("AUC", Metric.AUC, None, 0.6, 0.519, 175, "0.519"),
+            ("TPR at 1 % FPR", Metric.TPR_AT_FPR, FPR, 0.05, 0.0179, 1000, "1.8 %"),
+        )
+    )
+    return auc, tpr
+
+
 def report(
     name: str,
     results: tuple[AttackResult, ...],
@@ -761,6 +702,7 @@ def report(
             tpr_limit=0.05,
             tpr_fpr=FPR,
             family_wise_error=0.05,
+            power=power(),
         ),
         environment=Environment(
             privaudit="0.1.0",
@@ -790,7 +732,8 @@ def report(
         canaries=canaries(lift),
         implied_epsilon=implied(lift),
         histograms=histograms(lift),
-        inversion=inversion(),
+        inversion=few_classes(),
+        inversion_setup=setup(0),
         controls=controls(blind_auc=blind_auc),
         checks=checks(confounded=confounded),
         defenses=defenses(results),
@@ -856,6 +799,35 @@ def confounded() -> AuditReport:
     )
 
 
+def persons() -> AuditReport:
+    """A classifier of persons, of whom attacks show more than anybody could draw without it."""
+    whole = leaky()
+    names = tuple(f"person-{index:02d}" for index in range(40))
+    rebuilt = "{}: classes are rebuilt better than by anyone without a model of them; each is one person, so what is"
+    rebuilt += " rebuilt is personal."
+    told = {
+        Access.WEIGHTS: (LEAK, rebuilt.format("KED-MI, LOMMA (GMI), Plug & Play, IF-GMI")),
+        Access.SCORES: (LEAK, rebuilt.format("Mirror (black box), Reinforcement learning")),
+        Access.LABELS: (UNSURE, "The reconstructions show no more of training records than the controls do."),
+    }
+    return whole.model_copy(
+        update={
+            "model": whole.model.model_copy(update={"name": "staff-faces", "num_classes": len(names)}),
+            "data": whole.data.model_copy(update={"classes": names, "class_is_person": True}),
+            "exposure": (),
+            "inversion": forty_persons(),
+            "inversion_setup": setup(2),
+            "verdicts": (
+                *(one for one in whole.verdicts if one.family is Family.MEMBERSHIP),
+                *(
+                    Verdict(access=access, family=Family.INVERSION, state=state, sentence=why, reasons=(why,))
+                    for access, (state, why) in told.items()
+                ),
+            ),
+        }
+    )
+
+
 def at_once() -> AuditReport:
     """The leaky model before any shadow is trained: the gap and the loss attack, and every verdict open."""
     whole = leaky()
@@ -883,4 +855,4 @@ def at_once() -> AuditReport:
     )
 
 
-EXAMPLES = {"leaky": leaky, "well_behaved": well_behaved, "confounded": confounded}
+EXAMPLES = {"leaky": leaky, "well_behaved": well_behaved, "confounded": confounded, "persons": persons}

@@ -12,6 +12,7 @@ _KEEP = frozenset(
     {
         *(
             "schema_version",
+            "png",
             "created",
             "status",
             "severity",

@@ -1,0 +1,311 @@
+"""The workshop: every attack on every model it has to be run on, once each, as finished files in the run folder.
+
+The target and a control model that never saw the members; from 20 classes on also two models that never saw one half of
+the classes each. Evaluation networks and the prior come first. A crash of an attack is an outcome, not an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from auditor.compute import RunFolder, digest, generator, rename_into_place
+from auditor.findings import InversionResult, InversionSetup, Measurement, Timing
+from auditor.inversion.evaluators import EVALUATORS, Evaluator, load_evaluator
+from auditor.inversion.gallery import gallery_of_classes, gallery_of_members
+from auditor.inversion.given import InversionAttack, Rebuilt, unit_images
+from auditor.inversion.jobs import TOOK, AttackJob, EvaluatorJob, Parked, PriorJob, attack_model, most_images, prepare
+from auditor.inversion.kept import read_material
+from auditor.inversion.measure import LeftOut, measure_classes, measure_records
+from auditor.inversion.prior import LEAST_PUBLIC, OwnGenerator, PriorSource, describe_prior
+from auditor.inversion.scene import Rows, Scene, rows_of
+from auditor.laboratory import Laboratory
+from auditor.membership.measure import crash_report
+from auditor.shadows import AuditSet, TrainingSet
+from auditor.splits import Records
+from auditor.target import Target
+from reference_attacks.inversion.material import Inverted
+
+__all__ = ["Inversions", "Models", "Workshop"]
+
+_SMALLEST_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Models:
+    """On whom attacks are run.
+
+    Attributes:
+        target: The audited model.
+        control: Trained on the audited non-members instead of the members.
+        left_out: Two models, each trained without one half of the classes; none below 20 classes.
+    """
+
+    target: Target
+    control: TrainingSet
+    left_out: tuple[TrainingSet, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inversions:
+    """What the workshop found.
+
+    Attributes:
+        results: One per attack, in their order; findings are still to be marked.
+        setup: What they share; None if none could run.
+        timings: What each took on all models together.
+    """
+
+    results: tuple[InversionResult, ...] = ()
+    setup: InversionSetup | None = None
+    timings: tuple[Timing, ...] = ()
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Runs inversion attacks and measures them.
+
+    Attributes:
+        laboratory: Trained the models, and has the workers and the run folder.
+        audit_set: Who is evaluated.
+        public: Records of public/, if there are any.
+        own_generator: The user's own, if there is one.
+        seed: The audit's.
+        pictured: Names of every class, where the owner asks for pictures; None: there are none.
+    """
+
+    laboratory: Laboratory
+    audit_set: AuditSet
+    public: Records | None
+    own_generator: OwnGenerator | None
+    seed: int
+    pictured: tuple[str, ...] | None = None
+
+    def run(self, attacks: Sequence[InversionAttack], models: Models) -> Inversions:
+        """Run attacks and measure them; every result says what became of its attack."""
+        shape = models.target.facts.preprocessing.input_size
+        rows = rows_of(self.audit_set, models.target.facts.num_classes, int(np.prod(shape)))
+        reasons = [self._why_not(attack, rows) for attack in attacks]
+        runnable = [attack for attack, reason in zip(attacks, reasons, strict=True) if not reason]
+        if not runnable:
+            return Inversions(tuple(_skipped(one, reason) for one, reason in zip(attacks, reasons, strict=True)))
+        self._publish(models)
+        try:
+            prior, judges = self._prior_source(runnable), self._judges(rows)
+            self._prepare(judges, prior)
+            evaluators = self._loaded(judges)
+        except BrokenExecutor:
+            raise
+        except Exception as error:  # noqa: BLE001 - without judges or prior no attack counts; the rest of the report comes
+            told = crash_report(error)
+            return Inversions(
+                tuple(
+                    _skipped(one, reason) if reason else _crashed(one, told)
+                    for one, reason in zip(attacks, reasons, strict=True)
+                )
+            )
+        jobs = self._jobs(runnable, models, rows, prior)
+        self._do(jobs)
+        scene = Scene.of(models.target, self.audit_set, rows, evaluators)
+        public = self._public_images(models.target)
+        results = tuple(
+            _skipped(attack, reason)
+            if reason
+            else self._measured(attack, [job for job in jobs if job.attack is attack], scene, public)
+            for attack, reason in zip(attacks, reasons, strict=True)
+        )
+        setup = InversionSetup(
+            evaluators=tuple(_accuracy_of(one) for one in evaluators),
+            public_images=0 if public is None else len(public),
+            prior="" if prior is None else describe_prior(prior, self.laboratory.folder),
+            class_controls=len(models.left_out),
+        )
+        return Inversions(results, setup, tuple(self._timing(one, jobs) for one in runnable))
+
+    def _timing(self, attack: InversionAttack, jobs: Sequence[AttackJob]) -> Timing:
+        """What an attack took on all models, in the run that finished it; the prior is none of it."""
+        kept = [self.laboratory.folder.read_arrays(job.answer) for job in jobs if job.attack is attack]
+        took = [arrays[TOOK] for arrays in kept if arrays is not None]
+        wall, cpu = np.sum(took, axis=0) if took else (0.0, 0.0)
+        return Timing(phase=attack.card.id, wall_seconds=float(wall), cpu_seconds=float(cpu))
+
+    def _why_not(self, attack: InversionAttack, rows: Rows) -> str:
+        """Why an attack cannot run, or nothing."""
+        sides = self.laboratory.blueprint.facts.preprocessing.input_size[1:]
+        few = self.public is None or self.public.n < LEAST_PUBLIC
+        refusals = (
+            (self.audit_set.records.inputs.ndim != 4, "rebuilds images, and the records are features"),
+            (min(sides) < _SMALLEST_SIDE, f"images are smaller than {_SMALLEST_SIDE} pixels"),
+            (len(rows.classes) < 2, "fewer than two classes have a record of every kind"),
+            (attack.needs == "own generator" and self.own_generator is None, "needs a generator of your own"),
+            (attack.needs == "public" and few, f"needs {LEAST_PUBLIC} images in public/"),
+            (attack.needs == "prior" and few and self.own_generator is None, f"needs {LEAST_PUBLIC} images in public/"),
+        )
+        return next((reason for refused, reason in refusals if refused), "")
+
+    def _publish(self, models: Models) -> None:
+        folder = self.laboratory.folder
+        if self.public is not None:
+            folder.share("data/public-inputs.npy", self.public.inputs[: most_images(models.target)])
+
+    def _public_images(self, target: Target) -> Tensor | None:
+        return None if self.public is None else unit_images(target, self.public.inputs[: most_images(target)])
+
+    # --- what comes first --------------------------------------------------------------------------------------------
+
+    def _prior_source(self, attacks: Sequence[InversionAttack]) -> PriorSource | None:
+        if not any(attack.needs in ("prior", "own generator") for attack in attacks):
+            return None
+        return PriorSource.of(self.own_generator, self._digest_of_public, self.laboratory.blueprint, self.seed)
+
+    @property
+    def _digest_of_public(self) -> str:
+        return "" if self.public is None else digest(b"".join(self.public.digests).hex())
+
+    @property
+    def _digest_of_data(self) -> str:
+        parts = (self.audit_set.records, self.audit_set.calibration, self.audit_set.reference)
+        return digest(b"".join(one for part in parts for one in part.digests).hex())
+
+    def _judges(self, rows: Rows) -> list[EvaluatorJob]:
+        blueprint, folder = self.laboratory.blueprint, self.laboratory.folder.root
+        preprocessing = blueprint.facts.preprocessing.model_dump(mode="json")
+        name = digest(rows.all, self._digest_of_data, self.seed, preprocessing)
+        return [
+            EvaluatorJob(
+                kind,
+                blueprint,
+                folder,
+                rows,
+                int(generator(self.seed, f"evaluator {kind.name}").integers(2**31)),
+                f"inversion/evaluator-{kind.name}-{name}.safetensors",
+            )
+            for kind in EVALUATORS
+        ]
+
+    def _prepare(self, judges: Sequence[EvaluatorJob], prior: PriorSource | None) -> None:
+        """Train what is missing of evaluation networks and prior; the longest first."""
+        laboratory, jobs = self.laboratory, list[EvaluatorJob | PriorJob](judges)
+        if prior is not None and prior.own is None:
+            jobs.insert(0, PriorJob(prior, laboratory.blueprint, laboratory.folder.root))
+        missing = [job for job in jobs if laboratory.folder.read_arrays(job.answer) is None]
+        laboratory.workers.run(prepare, missing, task="evaluation networks and prior", progress=laboratory.progress)
+
+    def _loaded(self, judges: Sequence[EvaluatorJob]) -> list[Evaluator]:
+        template, folder = self.laboratory.blueprint, self.laboratory.folder
+        channels, device = template.facts.preprocessing.input_size[0], torch.device(template.device)
+        return [
+            load_evaluator(job.kind, load_file(folder.path(job.answer)), channels, template.facts.num_classes, device)
+            for job in judges
+        ]
+
+    # --- attacks -----------------------------------------------------------------------------------------------------
+
+    def _jobs(
+        self, attacks: Sequence[InversionAttack], models: Models, rows: Rows, prior: PriorSource | None
+    ) -> list[AttackJob]:
+        target, laboratory = models.target, self.laboratory
+        parked = [
+            _park(target, laboratory.folder),
+            *(
+                Parked(one.name, laboratory.weights_of(one), laboratory.weights_of(one).stem, target.wrapper, without)
+                for one, without in [
+                    (models.control, frozenset[int]()),
+                    *((left, frozenset(left.without_classes)) for left in models.left_out),
+                ]
+            ),
+        ]
+        jobs = []
+        for attack in attacks:
+            seed = int(generator(self.seed, f"inversion {attack.card.id}").integers(2**31))
+            for model in parked if attack.rebuilds == "classes" else parked[:2]:
+                classes = tuple(one for one in rows.classes if one not in model.without)
+                named = digest(
+                    attack.card.model_dump(mode="json"),
+                    model.fingerprint,
+                    str(target.fingerprint),
+                    classes,
+                    rows.all,
+                    self._digest_of_public,
+                    "" if prior is None else prior.name,
+                    seed,
+                )
+                answer = f"inversion/{attack.card.id}-{model.name}-{named}.safetensors"
+                jobs.append(
+                    AttackJob(
+                        attack,
+                        model,
+                        laboratory.blueprint,
+                        laboratory.folder.root,
+                        classes,
+                        rows,
+                        self.public is not None,
+                        prior,
+                        seed,
+                        answer,
+                    )
+                )
+        return jobs
+
+    def _do(self, jobs: Sequence[AttackJob]) -> None:
+        laboratory = self.laboratory
+        missing = [job for job in jobs if laboratory.folder.read_arrays(job.answer) is None]
+        for job in missing:
+            for ended in (job.crash, job.unfit):
+                laboratory.folder.path(ended).unlink(missing_ok=True)
+        laboratory.workers.run(attack_model, missing, task="inversion attacks", progress=laboratory.progress)
+
+    def _measured(
+        self, attack: InversionAttack, jobs: Sequence[AttackJob], scene: Scene, public: Tensor | None
+    ) -> InversionResult:
+        folder = self.laboratory.folder
+        for job in jobs:
+            if (unfit := folder.path(job.unfit)).exists():
+                return _skipped(attack, unfit.read_text(encoding="utf-8"))
+            if (crash := folder.path(job.crash)).exists():
+                return _crashed(attack, crash.read_text(encoding="utf-8"))
+        try:
+            own, control, *left = (read_material(folder, job.answer) for job in jobs)
+            if isinstance(own, Rebuilt) and isinstance(control, Rebuilt):
+                gallery = gallery_of_members(own.images, jobs[0].rows, self.pictured) if self.pictured else ()
+                return measure_records(attack.card, own, control, scene).model_copy(update={"gallery": gallery})
+            if isinstance(own, Inverted) and isinstance(control, Inverted):
+                without = [
+                    LeftOut(job.model.without, one.images.flatten(0, 1))
+                    for job, one in zip(jobs[2:], left, strict=True)
+                    if isinstance(one, Inverted)
+                ]
+                gallery = gallery_of_classes(own.images, scene.classes, self.pictured) if self.pictured else ()
+                result = measure_classes(attack.card, own, control, scene, without, public)
+                return result.model_copy(update={"gallery": gallery})
+            return _crashed(attack, "It gave back one kind of material for the target and another for its control.")
+        except Exception as error:  # noqa: BLE001 - whatever a method gives back, the rest of the report must still come
+            return _crashed(attack, crash_report(error))
+
+
+def _crashed(attack: InversionAttack, reason: str) -> InversionResult:
+    return InversionResult(card=attack.card, status="failed", reason=reason)
+
+
+def _skipped(attack: InversionAttack, reason: str) -> InversionResult:
+    return InversionResult(card=attack.card, status="skipped", reason=reason)
+
+
+def _accuracy_of(evaluator: Evaluator) -> Measurement:
+    name = f"Accuracy of the {evaluator.name} evaluation network on held-out records"
+    return Measurement(name=name, estimate=evaluator.accuracy)
+
+
+def _park(target: Target, folder: RunFolder) -> Parked:
+    """Put the target's weights where workers find them."""
+    path = folder.path(f"models/target-{target.fingerprint}.safetensors")
+    if not path.exists():
+        state = {name: tensor.contiguous().cpu() for name, tensor in target.module.state_dict().items()}
+        rename_into_place(path, lambda temporary: save_file(state, temporary))
+    return Parked("target", path, target.fingerprint, target.wrapper)
