@@ -38,7 +38,8 @@ def plan_audit(options: AuditOptions) -> Preview:
     """
     torch.set_num_threads(1)
     material = open_material(options)
-    return preview(*settle_plan(options, material.target, material.splits, None), material.target, options.workers)
+    plan, design = settle_plan(options, material.target, material.splits, None)
+    return preview(plan, design, material.target, material.splits.public, options.workers)
 
 
 def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
@@ -69,7 +70,7 @@ def _train(case: Case, answers: Answers) -> tuple[Evidence, NullModels]:
         shadows = Answers.stack(laboratory.train(design.shadows, task="shadows"))
     with clock.phase("train null and control models"):
         nulls = NullModels(Answers.stack(laboratory.train(design.nulls, task="null models")), design.halves)
-        laboratory.train([design.control, design.planted], task="control models")
+        laboratory.train([design.control, design.planted, *design.left_out(case.plan)], task="control models")
     with clock.phase("probes"):
         probes = run_probes(probes_for(case.plan), laboratory, case.target, design.shadows[:PROBED_SHADOWS])
     return Evidence(answers, shadows, design.inclusion, case.context, probes), nulls
@@ -110,11 +111,13 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
         before = Undefended(target, evidence, scored, case.design.shadows, jury, plan.limits, plan.seed)
         defenses = compare_all(plan.defenses, laboratory, before)
     with clock.phase("inversion attacks"):
-        inversion = run_inversion_battery(plan, target, laboratory.load(case.design.control), case.design.audit_set)
+        inverted = run_inversion_battery(plan, case.workshop, case.inverted_models)
     note = secondary_note(choice, title_of(choice.attack_id)) if choice else ""
+    facts = panel.facts(scored, evidence, jury, plan.limits)
+    rebuilt = inversion_facts(inverted.results, case.data.classes, person=case.data.class_is_person)
     verdicts = (
-        *decide_membership(panel.facts(scored, evidence, jury, plan.limits), doubts, plan.limits, note),
-        *decide_inversion(inversion_facts(inversion, case.data.classes)),
+        *decide_membership(facts, doubts, plan.limits, note),
+        *decide_inversion(rebuilt, doubts, shift=any(one.shift for one in facts)),
     )
     return Found(
         scored=tuple(scored),
@@ -128,7 +131,7 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
         output_matrix=matrix,
         canaries=canaries,
         implied_epsilon=implied_epsilons(scored, jury, plan.limits, random_split=case.stated_random),
-        inversion=inversion,
+        inverted=inverted,
         controls=controls,
         checks=checks,
         defenses=defenses,

@@ -18,6 +18,7 @@ from auditor.comparison import through_of
 from auditor.compute import Clock, Progress, RunFolder, Workers, default_workers, resolve_device
 from auditor.findings import DataFacts
 from auditor.intake import data_facts, open_inputs
+from auditor.inversion import Models, OwnGenerator, Workshop, read_generator
 from auditor.laboratory import Blueprint, Laboratory
 from auditor.membership.evidence import Context, Evidence
 from auditor.membership.gather import records_context
@@ -34,11 +35,12 @@ _RUNS = Path("privaudit-runs")
 
 @dataclass(frozen=True)
 class Material:
-    """What the owner hands over: the model, the splits without canaries, and the canaries if there are any."""
+    """What the owner hands over: the model, the splits without canaries, canaries and a generator if there are any."""
 
     target: Target
     splits: Splits
     canaries: Canaries | None
+    generator: OwnGenerator | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,24 @@ class Case:
         """Of the audit records."""
         return self.design.audit_set.records.digests
 
+    @property
+    def workshop(self) -> Workshop:
+        """Where inversion attacks are run."""
+        material, pictured = self.material, self.data.classes if self.options.show_records else None
+        return Workshop(
+            self.laboratory,
+            self.design.audit_set,
+            material.splits.public,
+            material.generator,
+            self.plan.seed,
+            pictured=pictured,
+        )
+
+    @property
+    def inverted_models(self) -> Models:
+        """On whom they are run."""
+        return Models(self.target, self.design.control, self.design.left_out(self.plan))
+
     def named_classes(self) -> npt.NDArray[np.int64]:
         """The class that the target names for each evaluated non-member, int64 [non-member]."""
         audit_set = self.design.audit_set
@@ -117,16 +137,17 @@ def open_material(options: AuditOptions) -> Material:
     """Load what the caller names.
 
     Raises:
-        InputError: the device does not exist, or checkpoint, data or canaries cannot be used.
+        InputError: the device does not exist, or checkpoint, data, canaries or generator cannot be used.
     """
     device = resolve_device(options.device)
     target, splits = open_inputs(
         options.checkpoint, options.data, arch=options.arch, device=device, trust=options.trust_checkpoint
     )
+    own = None if options.generator is None else read_generator(options.generator, target)
     if options.canaries is None:
-        return Material(target, splits, None)
+        return Material(target, splits, None, own)
     canaries = read_canaries(options.canaries, splits)
-    return Material(target, without_canaries(splits, canaries, options.canaries), canaries)
+    return Material(target, without_canaries(splits, canaries, options.canaries), canaries, own)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from auditor.compute import generator
 from auditor.defenses import DEFENSES, Defense
 from auditor.findings import DefenseEffect, DefenseResult, Endpoint, Measurement, Metric, Role
 from auditor.laboratory import Answers, Laboratory, Through
+from auditor.limits import Limits
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored, crash_report, run_attack
 from auditor.shadows import TrainingSet
@@ -27,7 +28,6 @@ from auditor.stats.intervals import mean, proportion
 from auditor.stats.low_fpr import tpr_at_fpr_difference
 from auditor.target import Target
 from auditor.threat import Access
-from auditor.verdict import Limits
 
 __all__ = ["Undefended", "compare", "compare_all", "through_of"]
 

@@ -24,7 +24,6 @@ from auditor.findings import (
     Histogram,
     ImpliedEpsilon,
     InstantAnswer,
-    InversionResult,
     OutputLeak,
     RecordExposure,
     SecondaryChoice,
@@ -32,6 +31,7 @@ from auditor.findings import (
     Verdict,
 )
 from auditor.instrument import last_selftest
+from auditor.inversion import Inversions
 from auditor.laboratory import is_probe
 from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
 from auditor.membership.measure import Scored
@@ -58,7 +58,7 @@ class Found:
     )
     group_exposure: tuple[GroupExposure, ...] = ()
     output_matrix: tuple[OutputLeak, ...] = ()
-    inversion: tuple[InversionResult, ...] = ()
+    inverted: Inversions = field(default_factory=Inversions)
     controls: tuple[ControlResult, ...] = ()
     checks: tuple[Check, ...] = ()
     defenses: tuple[DefenseResult, ...] = ()
@@ -73,7 +73,7 @@ def keep_preliminary(case: Case, first: AtOnce, checks: tuple[Check, ...], histo
         instant=first.answer,
         secondary_choice=first.choice,
         record_exposure=RecordExposure(status="skipped", reason="needs shadows, which are not trained yet"),
-        inversion=not_inverted_yet(case.plan),
+        inverted=Inversions(not_inverted_yet(case.plan)),
         checks=checks,
     )
     _keep(case, "report-at-once.json", found, "target alone")
@@ -105,14 +105,15 @@ def _keep(case: Case, name: str, found: Found, stage: Literal["target alone", "c
         canaries=found.canaries,
         implied_epsilon=found.implied_epsilon,
         histograms=found.histograms,
-        inversion=found.inversion,
+        inversion=found.inverted.results,
+        inversion_setup=found.inverted.setup,
         controls=found.controls,
         checks=found.checks,
         defenses=found.defenses,
         verdicts=found.verdicts,
-        severity=severity_of(found.verdicts, membership, case.options.release),
+        severity=severity_of(found.verdicts, membership, case.options.release, case.plan.severity),
         timings=tuple(one for one in timings if not is_probe(one)),
-        attack_timings=(*_scoring(found.scored), *_probing(timings)),
+        attack_timings=(*_scoring(found.scored), *_probing(timings), *found.inverted.timings),
     )
     case.laboratory.folder.write_text(name, report.model_dump_json(indent=2) + "\n")
     return report

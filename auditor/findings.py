@@ -8,16 +8,20 @@ for what was measured (`Estimate`). Nothing here measures, decides or renders.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from auditor.limits import SeverityTable
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
 __all__ = [
+    "PICTURES",
+    "PICTURE_SIDE",
     "SCHEMA_VERSION",
     "AttackCard",
     "AttackResult",
@@ -35,15 +39,18 @@ __all__ = [
     "DefenseResult",
     "DosePoint",
     "Endpoint",
+    "EndpointPower",
     "Environment",
     "Failed",
     "Family",
     "Fidelity",
+    "GalleryPicture",
     "GroupExposure",
     "Histogram",
     "ImpliedEpsilon",
     "InstantAnswer",
     "InversionResult",
+    "InversionSetup",
     "Measurement",
     "Metric",
     "ModelFacts",
@@ -53,6 +60,7 @@ __all__ = [
     "PlanFacts",
     "Preprocessing",
     "PrivacyClaim",
+    "QueryPoint",
     "RecordExposure",
     "RocCurve",
     "Role",
@@ -67,6 +75,9 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = "1"
+PICTURES = 12
+PICTURE_SIDE = 128
+_PICTURE_TEXT = 100_000
 
 
 class Part(BaseModel):
@@ -136,7 +147,7 @@ class Void(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad a found leak is, by the documented table in `auditor.policy`; ordered."""
+    """How bad a found leak is, by the plan's table (`auditor.policy`); ordered."""
 
     NONE = "none"
     LOW = "low"
@@ -207,8 +218,39 @@ class DataFacts(Part):
     key_fingerprint: str
 
 
+class EndpointPower(Part):
+    """What so many records can find and decide on one endpoint: computed before the run, not measured.
+
+    Attributes:
+        metric: AUC or TPR.
+        fpr: Where the TPR is taken.
+        limit: What an upper bound has to stay under for *nothing found*.
+        n: Evaluated on each side: records, or where they are `grouped` what the groups are worth in equal ones.
+        grouped: Whether records come in groups.
+        power: The probability that is asked for.
+        level: One-sided level of the test and of the bound.
+        smallest: The least value that is found with this probability; None: none is, n is too small.
+        needed: How many a side bring the upper bound under the limit with this probability where nothing leaks; None:
+            more than anybody has.
+        decided: Whether n is as many.
+        sentence: The same in words.
+    """
+
+    metric: Metric
+    fpr: float | None = None
+    limit: float
+    n: int
+    grouped: bool = False
+    power: float
+    level: float
+    smallest: float | None
+    needed: int | None
+    decided: bool
+    sentence: str
+
+
 class PlanFacts(Part):
-    """What was decided before anything was trained."""
+    """What was decided before anything was trained; `default_policy`: limits and severity are the defaults."""
 
     digest: str
     budget: str
@@ -228,6 +270,9 @@ class PlanFacts(Part):
     tpr_limit: float
     tpr_fpr: float
     family_wise_error: float
+    severity: SeverityTable = SeverityTable()
+    default_policy: bool = True
+    power: tuple[EndpointPower, ...] = ()
 
 
 class Environment(Part):
@@ -446,17 +491,64 @@ class Histogram(Part):
 # --- inversion -----------------------------------------------------------------------------------------------------
 
 
+class QueryPoint(Part):
+    """Share of classes that the evaluation networks recognise after so many queries per class."""
+
+    queries: int
+    success: Estimate
+
+
+def _small_png(text: str) -> str:
+    """Refuse what is no PNG, and one that would unfold to more than it may."""
+    head = b64decode(text, validate=True)[:24]
+    sides = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR" or not all(0 < one <= PICTURE_SIDE for one in sides):
+        raise ValueError(f"must be a PNG of at most {PICTURE_SIDE} pixels a side")
+    return text
+
+
+class GalleryPicture(Part):
+    """What an attack rebuilt: a class, or a record of it. Only where the owner asked to see it (`--show-records`).
+
+    `label` is the class name, or a pseudonym where classes are people; `png` is base64.
+    """
+
+    label: str
+    caption: str
+    png: Annotated[str, Field(max_length=_PICTURE_TEXT), AfterValidator(_small_png)]
+
+
 class InversionResult(Part):
-    """One inversion attack. `record_excess` holds one measurement per control; so does class excess, if measured."""
+    """One inversion attack. `record_excess` holds one measurement per control; so does class excess, if measured.
+
+    A p-value is the largest over its controls; it is adjusted, and something found, only where classes are enough.
+    """
 
     card: AttackCard
     status: Literal["completed", "skipped", "failed"]
     reason: str = ""
     classes: int = 0
     record_excess: tuple[Measurement, ...] = ()
+    record_p_value: float | None = None
+    record_p_adjusted: float | None = None
+    record_found: bool = False
     class_excess: tuple[Measurement, ...] = ()
+    class_p_value: float | None = None
+    class_p_adjusted: float | None = None
+    class_found: bool = False
     measurements: tuple[Measurement, ...] = ()
+    success_by_queries: tuple[QueryPoint, ...] = ()
     queries_per_class: int = 0
+    gallery: tuple[GalleryPicture, ...] = Field(default=(), max_length=PICTURES)
+
+
+class InversionSetup(Part):
+    """What all inversion attacks of an audit share: the judges, and what the attacker had."""
+
+    evaluators: tuple[Measurement, ...]
+    public_images: int
+    prior: str
+    class_controls: int
 
 
 # --- controls and checks -------------------------------------------------------------------------------------------
@@ -635,6 +727,7 @@ class AuditReport(Part):
     implied_epsilon: tuple[ImpliedEpsilon, ...] = ()
     histograms: tuple[Histogram, ...]
     inversion: tuple[InversionResult, ...]
+    inversion_setup: InversionSetup | None = None
     controls: tuple[ControlResult, ...]
     checks: tuple[Check, ...]
     defenses: tuple[DefenseResult, ...]

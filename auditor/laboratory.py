@@ -207,6 +207,10 @@ class Laboratory:
         """A model that `train` has finished, without a defense."""
         return _bare_model(self._job(training_set), self.folder)
 
+    def weights_of(self, training_set: TrainingSet) -> Path:
+        """The file of a model that `train` has finished."""
+        return self.folder.path(self._job(training_set).weights)
+
     def ask(self, target: Target) -> Answers:
         """What a model of the caller's answers, once: kept under the model's fingerprint.
 
@@ -276,6 +280,7 @@ class Laboratory:
         planting = training_set.planting
         return [
             *([] if planting is None else [planting.rows, planting.labels, planting.included]),
+            *([training_set.without_classes] if training_set.without_classes else []),
             np.packbits(training_set.included),
             training_set.seed,
             training_set.others,
@@ -422,4 +427,6 @@ def _training_records(folder: RunFolder, training_set: TrainingSet) -> tuple[Inp
     if (planting := training_set.planting) is not None:
         rows = planting.rows[planting.included]
         parts.append((_published(folder, "reference")[0][rows], planting.labels[planting.included]))
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    found, labels = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    kept = ~np.isin(labels, training_set.without_classes)
+    return (found[kept], labels[kept]) if training_set.without_classes else (found, labels)

@@ -13,7 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from auditor.battery import CARDS, MEMBERSHIP, GivenFacts, Plan, attacks_at, budget_named, chosen_ids, queries_for
+from auditor.battery import (
+    CARDS,
+    INVERSION,
+    MEMBERSHIP,
+    GivenFacts,
+    Plan,
+    attacks_at,
+    budget_named,
+    chosen_ids,
+    queries_for,
+)
 from auditor.checkpoint.weights import sha256_of
 from auditor.compute import PLAN_NAME, RunFolder, default_workers, digest, generator
 from auditor.cost import Cost, spoken
@@ -22,18 +32,21 @@ from auditor.errors import InputError
 from auditor.findings import PlanFacts, Role
 from auditor.given_shadows import GivenShadows, read_given_shadows
 from auditor.intake import data_digest
+from auditor.inversion import LEAST_CLASSES, read_generator
+from auditor.policy_file import Policy, read_policy
 from auditor.records import printable
 from auditor.shadows import AuditSet, Planting, TrainingSet, draw_audit_set, draw_planting, inclusion_pairs, null_halves
-from auditor.splits import Recipe, Splits
+from auditor.splits import Recipe, Records, Splits
+from auditor.stats.groups import effective_groups
 from auditor.target import Target
 from auditor.threat import Access
 from auditor.training import default_recipe
 from auditor.trials import cost_of
-from auditor.verdict import Limits
 
 __all__ = ["AuditOptions", "Design", "Preview", "design_of", "plan_facts", "preview", "settle_plan"]
 
 _DEFAULT_BUDGET = "standard"
+_CLASS_CONTROLS = 2
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,9 @@ class AuditOptions:
     shadows: Path | None = None
     max_time: int | None = None
     canaries: Path | None = None
+    generator: str | None = None
+    show_records: bool = False
+    policy: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,17 @@ class Design:
         """The control model of the inversion battery: trained on the non-members instead of the members."""
         return self._set("control", 0, ~self.audit_set.membership, others=False)
 
+    def left_out(self, plan: Plan) -> tuple[TrainingSet, ...]:
+        """The other control models of the inversion battery: each trained without one random half of the classes."""
+        if not plan.class_controls:
+            return ()
+        order = generator(self.seed, "classes left out").permutation(np.unique(self.audit_set.records.labels))
+        everyone = self.audit_set.membership
+        return tuple(
+            replace(self._set("without-half", index, everyone), without_classes=tuple(sorted(half.tolist())))
+            for index, half in enumerate(np.array_split(order, _CLASS_CONTROLS))
+        )
+
     def _set(self, name: str, index: int, included: npt.NDArray[np.bool_], *, others: bool = True) -> TrainingSet:
         seed = int(generator(self.seed, f"{name} {index}").integers(2**31))
         return TrainingSet(f"{name}-{index:02d}", included, seed, others)
@@ -148,16 +175,19 @@ class Preview:
         return f"about {spoken(self.cost.wall_seconds)} with {workers} worker{'' if workers == 1 else 's'}"
 
 
-def preview(plan: Plan, design: Design, target: Target, workers: int | None = None) -> Preview:
+def preview(
+    plan: Plan, design: Design, target: Target, public: Records | None = None, workers: int | None = None
+) -> Preview:
     """Time short trials of what a plan names, unless `--max-time` has done so; nothing is kept.
 
     Args:
         plan: What would run.
         design: Who is evaluated.
         target: The audited model.
+        public: Records of public/, if there are any.
         workers: How many processes would share the work; as many as a scan takes by default.
     """
-    cost = design.cost or cost_of(plan, design.audit_set, target, workers or default_workers(target.device))
+    cost = design.cost or cost_of(plan, design.audit_set, public, target, workers or default_workers(target.device))
     return Preview(plan, cost)
 
 
@@ -175,17 +205,20 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
     """The plan to follow and its design; a plan that exists already is replayed, or refused if it is another's.
 
     Raises:
-        InputError: the plan is unreadable, or belongs to another model, data, shadows or options.
+        InputError: plan or policy is unreadable, or the plan is of another model, data, shadows, policy or options.
     """
     _refuse_unfit_init(target, splits)
+    policy = None if options.policy is None else read_policy(options.policy)
     given = None if options.shadows is None else read_given_shadows(options.shadows, target, splits)
     stored = folder.path(PLAN_NAME) if folder else None
     source = options.plan or stored
     if source is None or (options.plan is None and not source.exists()):
-        return _save(folder, *_fresh(options, target, splits, given))
+        return _save(folder, *_fresh(options, target, splits, given, policy or Policy()))
     plan = _read(source)
     _refuse_other_options(plan, options, target, splits, source)
     _refuse_other_canaries(plan, options, source)
+    _refuse_other_generator(plan, options, target, source)
+    _refuse_other_policy(plan, policy, source)
     if (plan.model, plan.data) != (target.fingerprint, data_digest(splits)):
         raise InputError(
             f"{source} was made for another model or other data.", "Choose a fresh --run-dir, or no --plan."
@@ -201,12 +234,15 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
     return _save(folder, plan, design)
 
 
-def _fresh(options: AuditOptions, target: Target, splits: Splits, given: GivenShadows | None) -> tuple[Plan, Design]:
+def _fresh(
+    options: AuditOptions, target: Target, splits: Splits, given: GivenShadows | None, policy: Policy
+) -> tuple[Plan, Design]:
     budget = budget_named(options.budget or _DEFAULT_BUDGET)
     seed = options.seed or 0
     shadows = budget.shadows if given is None else len(given.models)
     design = design_of(splits, cap=budget.cap, shadows=shadows, seed=seed, given=given)
     recipe = _recipe_of(target, splits)
+    attacks = attacks_at(budget.name, options.attacks)
     plan = Plan(
         created=datetime.now(UTC).replace(microsecond=0),
         privaudit=version("privaudit"),
@@ -219,19 +255,29 @@ def _fresh(options: AuditOptions, target: Target, splits: Splits, given: GivenSh
         shadows=shadows,
         given=None if given is None else GivenFacts(name=given.name, digest=given.digest),
         canaries=_canaries_digest(options),
+        class_controls=_class_controls(design.audit_set, attacks),
+        generator=None if options.generator is None else read_generator(options.generator, target).name,
         recipe=recipe,
         recipe_stated=splits.settings.training is not None,
         queries=queries_for(recipe, budget.name, splits.members.inputs.shape[1:]),
-        attacks=attacks_at(budget.name, options.attacks),
+        attacks=attacks,
         defenses=_defense_ids(options.defenses),
-        limits=Limits(),
+        limits=policy.limits.stated(),
+        severity=policy.severity,
         evaluated=design.audit_set.evaluated,
+        groups=_groups_of(design.audit_set),
         others=design.audit_set.others.n,
         calibration=design.audit_set.calibration.n,
         reference=design.audit_set.reference.n,
         max_time=options.max_time,
     )
     return (plan, design) if options.max_time is None else _fitted(plan, design, options, target, splits)
+
+
+def _groups_of(audit_set: AuditSet) -> int | None:
+    """What the groups of the evaluated records are worth, as whole equal ones on the lesser side."""
+    groups = audit_set.records.groups
+    return None if groups is None else effective_groups(audit_set.membership, groups).whole
 
 
 def _fitted(plan: Plan, design: Design, options: AuditOptions, target: Target, splits: Splits) -> tuple[Plan, Design]:
@@ -241,7 +287,7 @@ def _fitted(plan: Plan, design: Design, options: AuditOptions, target: Target, s
             "--max-time decides how many shadows are trained, and --shadows gives them.", "Leave one of the two away."
         )
     begun = perf_counter()
-    cost = cost_of(plan, design.audit_set, target, options.workers or default_workers(target.device))
+    cost = cost_of(plan, design.audit_set, splits.public, target, options.workers or default_workers(target.device))
     shadows = cost.shadows_within(options.max_time - (perf_counter() - begun), plan.shadows)
     design = replace(design_of(splits, cap=plan.cap, shadows=shadows, seed=plan.seed), cost=cost.with_shadows(shadows))
     return plan.model_copy(update={"shadows": shadows, "design": design.digest()}), design
@@ -318,9 +364,32 @@ def _refuse_other_canaries(plan: Plan, options: AuditOptions, source: Path) -> N
         raise InputError(f"{source} was made {how} canaries.", "Choose a fresh --run-dir, or give --canaries as then.")
 
 
+def _refuse_other_policy(plan: Plan, policy: Policy | None, source: Path) -> None:
+    """Limits and severity are compared by what they say, wherever they are written."""
+    if policy is not None and (policy.limits.stated(), policy.severity) != (plan.limits, plan.severity):
+        raise InputError(
+            f"{source} was made with another --policy: {plan.limits.in_words()}; {plan.severity.in_words()}.",
+            "Choose a fresh --run-dir, or leave --policy away.",
+        )
+
+
 def _canaries_digest(options: AuditOptions) -> str | None:
     """The coins are part of the plan: the splits alone do not tell which canaries were included."""
     return None if options.canaries is None else sha256_of(options.canaries)[:16]
+
+
+def _class_controls(audit_set: AuditSet, attacks: Sequence[str]) -> int:
+    """How many models are trained without a half of the classes: where any attack rebuilds enough classes."""
+    rebuilt = any(one.card.id in attacks and one.rebuilds == "classes" for one in INVERSION)
+    images, classes = audit_set.records.inputs.ndim == 4, len(np.unique(audit_set.records.labels))
+    return _CLASS_CONTROLS if rebuilt and images and classes >= LEAST_CLASSES else 0
+
+
+def _refuse_other_generator(plan: Plan, options: AuditOptions, target: Target, source: Path) -> None:
+    found = None if options.generator is None else read_generator(options.generator, target).name
+    if found != plan.generator:
+        how = "without one" if plan.generator is None else "with the generator " + printable(plan.generator)
+        raise InputError(f"{source} was made {how}.", "Choose a fresh --run-dir, or give --generator as then.")
 
 
 def _defense_ids(wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -338,7 +407,7 @@ def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:
         shadows=plan.shadows,
         shadow_source="given" if plan.given else "proxy" if plan.recipe.proxy else "trained",
         null_models=2,
-        control_models=2,
+        control_models=2 + plan.class_controls,
         epochs=plan.recipe.epochs,
         recipe=plan.recipe_in_words(),
         queries=plan.queries,
@@ -349,4 +418,7 @@ def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:
         tpr_limit=plan.limits.tpr,
         tpr_fpr=plan.limits.fpr,
         family_wise_error=plan.limits.family_wise_error,
+        severity=plan.severity,
+        default_policy=plan.default_policy,
+        power=plan.power(),
     )

@@ -1,14 +1,8 @@
 """What a release may show: how severe a found membership leak is, and whether it stops a release.
 
-The table, read from the bottom up; the first row that holds is the severity:
-
-    ========  =========================================================================================
-    none      no membership leak found at the release
-    low       a leak was found
-    moderate  and a primary endpoint lies, with its whole interval, at TPR >=  3 % at 1 % FPR or AUC >= .60
-    high      the same with                                            TPR >= 10 %             or AUC >= .70
-    critical  the same with                                            TPR >= 50 %             or AUC >= .90
-    ========  =========================================================================================
+A leak that was found is at least low. It is moderate, high or critical where a primary endpoint lies, with its whole
+interval, at or above either number of that row of the plan's table (`auditor.limits.SeverityTable`, whose rows a policy
+may change): the TPR at 1 % FPR, or the AUC. The highest row that holds is the severity.
 
 Lower interval bounds decide, never point estimates and never the best of many attacks: only primary endpoints whose
 test rejected after correction count, of attacks usable at the release. So a leak inherited from lesser access
@@ -34,40 +28,10 @@ from auditor.findings import (
     Verdict,
     VerdictState,
 )
+from auditor.limits import Limits, SeverityRow, SeverityTable
 from auditor.threat import Access
 
-__all__ = ["SEVERITY_TABLE", "Gate", "SeverityRow", "judge", "severity_of"]
-
-_TABLE_FPR = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class SeverityRow:
-    """A leak has this severity when the lower bound of a primary endpoint reaches either number.
-
-    Attributes:
-        severity: What the leak is then called.
-        tpr: True positive rate at 1 % false positives.
-        auc: Area under the ROC curve.
-    """
-
-    severity: Severity
-    tpr: float
-    auc: float
-
-    def holds_for(self, endpoint: Endpoint) -> bool:
-        """Whether the whole interval of this endpoint lies at or above the row."""
-        if endpoint.metric is Metric.AUC:
-            return endpoint.estimate.low >= self.auc
-        at_table_fpr = endpoint.fpr is not None and isclose(endpoint.fpr, _TABLE_FPR)
-        return at_table_fpr and endpoint.estimate.low >= self.tpr
-
-
-SEVERITY_TABLE = (
-    SeverityRow(Severity.CRITICAL, tpr=0.50, auc=0.90),
-    SeverityRow(Severity.HIGH, tpr=0.10, auc=0.70),
-    SeverityRow(Severity.MODERATE, tpr=0.03, auc=0.60),
-)
+__all__ = ["Gate", "judge", "severity_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +42,16 @@ class Gate:
     sentence: str
 
 
-def severity_of(verdicts: Iterable[Verdict], membership: Iterable[AttackResult], release: Access) -> Severity:
-    """How bad the membership leak at a release is, by the table of this module.
+def severity_of(
+    verdicts: Iterable[Verdict], membership: Iterable[AttackResult], release: Access, table: SeverityTable
+) -> Severity:
+    """How bad the membership leak at a release is.
 
     Args:
         verdicts: The verdicts of the audit; those on membership count.
         membership: The membership attacks; the primary ones count.
         release: The way in which the model goes out.
+        table: What each severity asks for.
     """
     leaking = {
         verdict.access
@@ -95,14 +62,22 @@ def severity_of(verdicts: Iterable[Verdict], membership: Iterable[AttackResult],
         return Severity.NONE
     usable = [result for result in _primary_at(membership, release) if result.card.access in leaking]
     endpoints = list(_rejected_endpoints(usable))
-    for row in SEVERITY_TABLE:
-        if any(row.holds_for(endpoint) for endpoint in endpoints):
-            return row.severity
+    for name, row in reversed(table.rows):
+        if any(_reaches(endpoint, row) for endpoint in endpoints):
+            return Severity(name)
     return Severity.LOW
 
 
+def _reaches(endpoint: Endpoint, row: SeverityRow) -> bool:
+    """Whether the whole interval of this endpoint lies at or above the row."""
+    if endpoint.metric is Metric.AUC:
+        return endpoint.estimate.low >= row.auc
+    at_table_fpr = endpoint.fpr is not None and isclose(endpoint.fpr, Limits.fpr)
+    return at_table_fpr and endpoint.estimate.low >= row.tpr
+
+
 def judge(report: AuditReport, fail_on: Severity) -> Gate:
-    """Hold the membership findings at the report's release against the least severity that stops it.
+    """Hold the membership findings at the report's release against the least severity that stops it, by its own table.
 
     A leak that is severe enough fails even where other attacks are missing. Anything short of that passes only when
     the audit could have seen it: with *cannot say*, with a primary attack missing, or with too few records for the
@@ -121,7 +96,7 @@ def judge(report: AuditReport, fail_on: Severity) -> Gate:
         return Gate("inconclusive", "The report is preliminary: no shadow model has been trained, nothing is decided.")
     release = report.plan.release
     verdict = report.verdict(release, Family.MEMBERSHIP)
-    severity = severity_of(report.verdicts, report.membership, release)
+    severity = severity_of(report.verdicts, report.membership, release, report.plan.severity)
     if severity.rank >= fail_on.rank:
         return Gate("fail", f"A membership leak of severity {severity} was found at release {release}.")
     doubt = _doubt(verdict, _primary_at(report.membership, release))

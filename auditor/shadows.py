@@ -255,7 +255,7 @@ class TrainingSet:
     """One model to train: `included` bool [record] over the audit set; `others` whether the other members come too.
 
     Where it is `given`, it has been trained already, and on which other members is the owner's affair. What is planted
-    in it comes on top.
+    in it comes on top. Records `without_classes` are left out, whoever they are.
     """
 
     name: str
@@ -264,3 +264,4 @@ class TrainingSet:
     others: bool = True
     given: GivenModel | None = None
     planting: Planting | None = None
+    without_classes: tuple[int, ...] = ()

@@ -35,16 +35,15 @@ unit = "record"                 # or group
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, Field, model_validator
 
 from auditor.errors import InputError
 from auditor.findings import Preprocessing, PrivacyClaim
-from auditor.records import printable, read_text
+from auditor.records import printable
+from auditor.toml_file import Section, parse_toml, settings_in
 
 __all__ = ["ClaimSection", "PreprocessingSection", "Recipe", "RolesSection", "SplitsFile", "read_splits_file"]
 
@@ -53,12 +52,6 @@ FILE_NAME = "splits.toml"
 _Mean: TypeAlias = Annotated[float, Field(ge=-1, le=1)]
 _Std: TypeAlias = Annotated[float, Field(gt=0, le=10)]
 _Side: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
-
-
-class Section(BaseModel):
-    """A table of the file: immutable, closed to unknown keys, and `"30"` is not 30."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Recipe(Section):
@@ -205,7 +198,7 @@ class SplitsFile(Section):
         )
 
 
-_TABLES: dict[str, type[Section]] = {
+_TABLES: dict[str, type[BaseModel]] = {
     "": SplitsFile,
     "roles": RolesSection,
     "preprocessing": PreprocessingSection,
@@ -223,25 +216,7 @@ def read_splits_file(folder: Path) -> SplitsFile:
     path = folder / FILE_NAME
     if not path.exists():
         return SplitsFile()
-    try:
-        settings = SplitsFile.model_validate(tomllib.loads(read_text(path)))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{printable(path)} is not valid TOML: {printable(error)}.", "Correct that line.") from error
-    except ValidationError as error:
-        raise _complaint(path, error.errors()[0]) from error
-    return _with_absolute_init(settings, path)
-
-
-def _complaint(path: Path, problem: ErrorDetails) -> InputError:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        table = _TABLES[".".join(str(part) for part in problem["loc"][:-1])]
-        known = ", ".join(table.model_fields)
-        return InputError(f"{printable(path)} has the unknown key `{printable(key)}`.", f"Known there: {known}.")
-    if problem["type"] == "missing":
-        return InputError(f"{printable(path)} lacks the key `{printable(key)}`.", "Add it, or remove its table.")
-    reason = problem["msg"].removeprefix("Value error, ")
-    return InputError(f"{printable(path)} has a bad value for `{printable(key)}`: {reason}.", "Correct it.")
+    return _with_absolute_init(settings_in(parse_toml(path), SplitsFile, _TABLES, path), path)
 
 
 def _with_absolute_init(settings: SplitsFile, path: Path) -> SplitsFile:

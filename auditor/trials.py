@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from auditor.battery import INVERSION, MEMBERSHIP, Plan, probes_for, why_not
+from auditor.battery import MEMBERSHIP, Plan, probes_for, why_not
 from auditor.comparison import through_of
 from auditor.compute import generator
 from auditor.controls.blind import blind_control
@@ -22,7 +22,7 @@ from auditor.controls.planted import planted_control
 from auditor.cost import LEVER, Cost, Item, Spent, line_of, steady, timed
 from auditor.defenses import DEFENSES, Defense
 from auditor.findings import Role
-from auditor.inversion import InversionAttack
+from auditor.inversion_trials import inversion_items
 from auditor.laboratory import Answers, Arrays, Asked, Blueprint, Probe
 from auditor.membership.evidence import Attack, Context, Evidence, Oracle, Probed
 from auditor.membership.features import describe
@@ -46,25 +46,25 @@ _OWN_RECORDS = 64
 _ASKED_RECORDS = 256
 _SCORED_RECORDS = 400  # with fewer, no TPR at 1 % FPR would be measured on the reporting half
 _SIMULATED_RECORDS = 2000
-_FEW_CLASSES = 4
 _TRIAL_BATCHES = 3
 _TRIAL_EPOCHS = 10
 _LEAST_REFERENCE = 128  # two batches of the Purifier's
 
 
-def cost_of(plan: Plan, audit_set: AuditSet, target: Target, workers: int) -> Cost:
+def cost_of(plan: Plan, audit_set: AuditSet, public: Records | None, target: Target, workers: int) -> Cost:
     """Time short trials of everything that the plan names, and say what all of it costs on this machine.
 
     Args:
         plan: What will run.
         audit_set: Who is evaluated.
+        public: Records of public/, if there are any.
         target: The audited model; trials ask it and train networks like it.
         workers: How many processes will share the work.
 
     Raises:
         InputError: training a network like the target, or asking it, fails already.
     """
-    trials = _Trials(plan, audit_set, target)
+    trials = _Trials(plan, audit_set, public, target)
     parts = (trials.models(workers), trials.probing(), trials.attacking(), trials.after())
     return Cost(tuple(item for part in parts for item in part), workers)
 
@@ -139,6 +139,7 @@ class _Trials:
 
     plan: Plan
     audit_set: AuditSet
+    public: Records | None
     target: Target
 
     # --- models -----------------------------------------------------------------------------------------------------
@@ -159,6 +160,9 @@ class _Trials:
         yield Item(phase, "null models", training(seen) + answering, 2, spread=True)
         yield Item(phase, "planted shadow", training(plan.evaluated + plan.others) + answering)
         yield Item(phase, "control model", training(plan.evaluated) + answering)
+        if plan.class_controls:
+            half = (plan.evaluated + plan.others) // 2
+            yield Item(phase, "class controls", training(half) + answering, plan.class_controls, spread=True)
 
     def _training(self) -> tuple[Spent, Callable[[int], Spent]]:
         """What a process loads before it can train, and what a model costs that trains on so many records."""
@@ -298,9 +302,7 @@ class _Trials:
         for defense in DEFENSES:
             if defense.card.id in self.plan.defenses and self.target.wrapper is None:
                 yield from self._defending(defense)
-        for attack in INVERSION:
-            if attack.card.id in self.plan.attacks and self.audit_set.records.inputs.ndim == 4:
-                yield Item("inversion attacks", attack.card.id, self._inverting(attack), 2)
+        yield from inversion_items(self.plan, self.audit_set, self.public, self.target)
 
     def _controls(self) -> Spent:
         """Blind, instrument and planted control; leaks are planted for one primary attack, as others cost the same."""
@@ -341,20 +343,6 @@ class _Trials:
             once += self._on_stage(compared)
         yield Item("defenses", defense.card.id, once)
         yield Item("defenses", defense.card.id, each, self.plan.shadows, spread=True, per_shadow=True)
-
-    def _inverting(self, attack: InversionAttack) -> Spent:
-        """One model; how long a class takes differs, so this is a guess by the first few."""
-        classes = self.target.facts.num_classes
-        try:
-            line = line_of(
-                lambda some: attack.invert(self.target, some),
-                range,
-                least=_FEW_CLASSES,
-                most=classes,
-            )
-        except Exception:  # noqa: BLE001 - in the scan it fails as soon, and is reported there
-            return Spent()
-        return line.at(classes)
 
 
 def _simulated(rng: np.random.Generator, shape: Sequence[int]) -> Signals:

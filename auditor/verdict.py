@@ -8,34 +8,17 @@ Everything else is *cannot say*.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auditor.findings import Check, ControlResult, Endpoint, Family, Metric, Verdict, VerdictState, Void
+from auditor.limits import Limits, declared, declared_share
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
-__all__ = ["AccessFacts", "Doubt", "InversionFacts", "Limits", "decide_inversion", "decide_membership", "doubts_of"]
+__all__ = ["AccessFacts", "Doubt", "InversionFacts", "decide_inversion", "decide_membership", "doubts_of"]
 
 _PRIOR = 0.01
 _LEAST_CLASSES = 20
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What decides a verdict: limits, levels and sizes; every one is printed (DESIGN 7.2, 7.8)."""
-
-    auc: float = 0.60
-    tpr: float = 0.05
-    fpr: float = 0.01
-    family_wise_error: float = 0.05
-    confidence: float = 0.95
-
-    def __post_init__(self) -> None:
-        for name in ("tpr", "fpr", "family_wise_error", "confidence"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must lie between 0 and 1")
-        if not 0.5 < self.auc < 1.0 or self.tpr <= self.fpr:
-            raise ValueError("auc must lie between .5 and 1, and tpr above fpr")
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,9 @@ class AccessFacts:
         planted_recovered: Whether the planted leak at the limit was found by this access's primary tests.
         shift: Whether members and non-members differ without the model (blind control or owner-label null).
         matched_significant: Attack AUC above .5 within propensity-matched strata; None where it could not be tested.
-        excess_significant: Paired excess over the owner-label null above 0; None where it could not be tested.
+        excess_significant: Paired excess over the owner-label null, beyond what that may have missed; None where it
+            could not be tested.
+        leans: Whether the owner-label null of this access leans above .5, if only with 80 % certainty.
         best_secondary: A phrase about the best secondary attack, or empty.
     """
 
@@ -76,6 +61,7 @@ class AccessFacts:
     shift: bool = False
     matched_significant: bool | None = None
     excess_significant: bool | None = None
+    leans: bool = False
     best_secondary: str = ""
 
     @property
@@ -85,20 +71,37 @@ class AccessFacts:
 
     @property
     def leak_attributable(self) -> bool:
-        """Rule 6: under a suspected shift both tests must say that the model caused the difference."""
-        return not self.shift or bool(self.matched_significant and self.excess_significant)
+        """Rule 6: under a suspected shift both tests must say that the model caused the difference.
+
+        Where the null merely leans towards one the excess must say so: a slight shift is seen too seldom to be ruled
+        out, and gives an attack as much as a slight leak (docs/decisions/0007).
+        """
+        if self.shift:
+            return bool(self.matched_significant and self.excess_significant)
+        return not self.leans or bool(self.excess_significant)
 
 
 @dataclass(frozen=True)
 class InversionFacts:
-    """What was measured for inversion at one access: lower bounds of the record excess against each control."""
+    """What was measured for inversion at one access.
+
+    Attributes:
+        access: Which.
+        attacks: How many were completed.
+        classes: How many they rebuilt.
+        record_found: Titles of those that show more of members than every control does, after correction.
+        class_found: Titles of those that show more of classes than every control does, after correction.
+        class_measured: Whether that second question was asked.
+        class_is_person: Whether a class is one person.
+    """
 
     access: Access
     attacks: int
     classes: int
-    record_lower_bounds: tuple[float, ...]
-    class_excess_measured: bool
-    attack_titles: str = ""
+    record_found: tuple[str, ...] = ()
+    class_found: tuple[str, ...] = ()
+    class_measured: bool = False
+    class_is_person: bool = False
 
 
 def decide_membership(
@@ -164,6 +167,13 @@ def _verdict(
 def _missing_for_leak(own: AccessFacts) -> list[str]:
     if not own.rejected or own.leak_attributable:
         return []
+    if not own.shift:
+        return [
+            (
+                "The attack tells members from non-members, but models that never saw the members lean the same way, "
+                "and the excess over them is not significant. More records, or a random split, would settle it."
+            )
+        ]
     if own.matched_significant is None or own.excess_significant is None:
         return [
             (
@@ -192,7 +202,7 @@ def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts
         missing.append("A planted leak at the limit was not found again, so a real one could have gone unseen.")
     missing += [
         f"With {one.evaluated:,} records a side {_name(endpoint)} could be as high as "
-        f"{_number(endpoint, endpoint.upper_bound)} (limit {_number(endpoint, endpoint.limit)})."
+        f"{_number(endpoint, endpoint.upper_bound)} (limit {_limit(endpoint, endpoint.limit)})."
         for one in lesser
         for endpoint in one.endpoints
         if endpoint.upper_bound is not None and endpoint.limit is not None and endpoint.upper_bound >= endpoint.limit
@@ -230,7 +240,7 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
     tpr = [one for one in endpoints if one.metric is Metric.TPR_AT_FPR and one.upper_bound is not None]
     if tpr:
         bound = max(one.upper_bound or 0.0 for one in tpr)
-        planted = f"A planted leak of {_percent(limits.tpr)} was found again."
+        planted = f"A planted leak of {declared_share(limits.tpr)} was found again."
         first = (
             f"The primary attacks recognise at most {_percent(bound)} (simultaneous 95 % bound, {own.evaluated:,} "
             f"records a side) of the audited training records at {_percent(limits.fpr)} false flags; guessing reaches "
@@ -251,29 +261,36 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
     return " ".join(part for part in (first, secondary_note, planted, shift, "Attacks not run may do better.") if part)
 
 
-def decide_inversion(facts: Sequence[InversionFacts]) -> tuple[Verdict, ...]:
-    """The inversion verdicts, from least to most access (DESIGN 7.11)."""
+def decide_inversion(
+    facts: Sequence[InversionFacts], doubts: Sequence[Doubt] = (), *, shift: bool = False
+) -> tuple[Verdict, ...]:
+    """The inversion verdicts, from least to most access (DESIGN 7.11).
+
+    Args:
+        facts: What was measured, one per access.
+        doubts: Checks and controls that did not pass; what voids a leak voids every finding here.
+        shift: Whether members and non-members may differ without the model: being nearer to members then says nothing.
+    """
+    against = tuple(doubt.sentence for doubt in doubts if Void.LEAK_FOUND in doubt.voids)
     verdicts: list[Verdict] = []
     for one in sorted(facts, key=lambda fact: fact.access.rank):
         below = next((verdict for verdict in verdicts if verdict.state is VerdictState.LEAK_FOUND), None)
-        verdicts.append(_inversion_verdict(one, below))
+        verdicts.append(_inversion_verdict(replace(one, record_found=()) if shift else one, below, against, one))
     return tuple(verdicts)
 
 
-def _inversion_verdict(own: InversionFacts, below: Verdict | None) -> Verdict:
+def _inversion_verdict(
+    own: InversionFacts, below: Verdict | None, against: tuple[str, ...], seen: InversionFacts
+) -> Verdict:
     inherited = None
-    if own.attacks and own.classes >= _LEAST_CLASSES and own.record_lower_bounds and min(own.record_lower_bounds) > 0:
-        state = VerdictState.LEAK_FOUND
-        reasons: tuple[str, ...] = (
-            (
-                f"{own.attack_titles}: reconstructions lie nearer to training records than to other records of the "
-                "same class, by more than every control's."
-            ),
-        )
+    if (seen.record_found or seen.class_found) and against:
+        state, reasons = VerdictState.CANNOT_SAY, against
+    elif own.record_found or own.class_found:
+        state, reasons = VerdictState.LEAK_FOUND, tuple(_found_by_inversion(own))
     elif below is not None:
         state, reasons, inherited = VerdictState.LEAK_FOUND, below.reasons, below.inherited_from or below.access
     else:
-        state, reasons = VerdictState.CANNOT_SAY, tuple(_missing_for_inversion(own))
+        state, reasons = VerdictState.CANNOT_SAY, tuple(_missing_for_inversion(own, seen))
     return Verdict(
         access=own.access,
         family=Family.INVERSION,
@@ -284,15 +301,39 @@ def _inversion_verdict(own: InversionFacts, below: Verdict | None) -> Verdict:
     )
 
 
-def _missing_for_inversion(own: InversionFacts) -> list[str]:
+def _found_by_inversion(own: InversionFacts) -> list[str]:
+    found = []
+    if own.record_found:
+        found.append(
+            f"{', '.join(own.record_found)}: reconstructions lie nearer to training records than to other records of "
+            "the same class, by more than every control's."
+        )
+    if own.class_found:
+        kind = (
+            "each is one person, so what is rebuilt is personal"
+            if own.class_is_person
+            else "a class is a kind of thing here, so what is rebuilt is a prototype and no individual"
+        )
+        found.append(
+            f"{', '.join(own.class_found)}: classes are rebuilt better than by anyone without a model of them; {kind}."
+        )
+    return found
+
+
+def _missing_for_inversion(own: InversionFacts, seen: InversionFacts) -> list[str]:
     if not own.attacks:
         return [f"No inversion attack ran for {own.access.value}."]
+    if seen.record_found:
+        nearer = "Reconstructions lie nearer to members than to other records"
+        return [f"{nearer}, but members and non-members may differ without the model, and then they would."]
     missing = []
     if own.classes < _LEAST_CLASSES:
         missing.append(f"{own.classes} classes are too few: an interval over classes needs at least {_LEAST_CLASSES}.")
-    elif not own.record_lower_bounds or min(own.record_lower_bounds) <= 0:
+    else:
         missing.append("The reconstructions show no more of training records than the controls do.")
-    if not own.class_excess_measured:
+        if own.class_measured:
+            missing.append("They show no more of classes than can be drawn without a model of them.")
+    if not own.class_measured:
         missing.append("Whether a whole class can be rebuilt was not measured.")
     return missing
 
@@ -314,6 +355,10 @@ def _name(endpoint: Endpoint) -> str:
 
 def _number(endpoint: Endpoint, value: float) -> str:
     return f"{value:.3f}" if endpoint.metric is Metric.AUC else _percent(value)
+
+
+def _limit(endpoint: Endpoint, limit: float) -> str:
+    return declared(limit) if endpoint.metric is Metric.AUC else declared_share(limit)
 
 
 def _share(found: Estimate) -> str:

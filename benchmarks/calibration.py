@@ -9,8 +9,9 @@ The hypotheses, and when one fails. Intervals of the simulation itself are Clopp
 1. Without a leak a whole audit ends in *leak found*, at any access, in 5 % of cases or fewer: 1,000 audits from signals
    in eight designs, and 40 from training. Fails where the 95 % interval of the rate lies wholly above 5 %, for all
    together or for a design. The same where records come in groups.
-2. The same under a shift between members and non-members, whatever the blind control can see of it. In one design the
-   null models miss a fifth of what the target has learned of the shift.
+2. The same under a shift between members and non-members, whatever the blind control can see of it. In two designs
+   null models miss a fifth of what the target has learned of the shift, and in one two fifths, which is more than the
+   excess allows for and is told, not judged.
 3. Exact intervals and bounds hold the truth at least as often as they say, asymptotic ones within one point, at 200,
    1,000 and 5,000 records a side. An exact one fails where the 99 % interval of its coverage lies wholly below nominal;
    an asymptotic one where it lies wholly outside nominal plus and minus one point, and is *open* where only the
@@ -25,9 +26,9 @@ The hypotheses, and when one fails. Intervals of the simulation itself are Clopp
 What each rule costs in power is told, not judged. The moderate leak (0.25 standard deviations of a model's noise on the
 average own record, exponential over records) was chosen before the run, on other seeds, so that the corrected tests
 find it about four times in five; the clear one is twice that. Sizes of shifts were chosen there, too: the small unseen
-ones so that about half of the audits reject. "Were the excess always asked for" was added when the shifts had been
-seen: the same audits, with the excess over the owner-label null asked of every rejecting test. All
-randomness comes from seed 41 and the names of designs.
+ones so that about half of the audits reject. "Were the excess always asked for": the same audits, with the excess over
+the owner-label null asked of every rejecting test. Randomness comes from seeds and the names of designs: 43 for whole
+audits, since the rules of docs/decisions/0007 were mended after those of seed 41, and 41 for all else.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ SHIFTED = (
     replace(_SPARED, name="shift, learned, seen", learned=1.0, visible=0.3),
     replace(_SPARED, name="shift, learned, unseen", learned=1.0),
     replace(_SPARED, name="shift, slightly learned, unseen", learned=0.2),
+    replace(_SPARED, name="shift, learned, unseen, models differ by a tenth", learned=1.0, uneven=0.1),
+    replace(_SPARED, name="shift, slightly learned, unseen, null models miss a fifth", learned=0.3, unlearned=0.2),
     replace(_SPARED, name="shift, learned, unseen, null models miss a fifth", learned=1.0, unlearned=0.2),
+    replace(_SPARED, name="shift, learned, unseen, null models miss two fifths", learned=1.0, unlearned=0.4),
 )
 _MODERATE = Design("price, moderate leak, no shift", 1_000, 8, leak=0.25)
 _MILD_SHIFT = Design("price, moderate leak, mild shift", 1_000, 8, leak=0.25, shift=0.25, visible=0.075)
@@ -128,7 +132,7 @@ def _audits(scale: float) -> dict[str, Job]:
     }
     found["trained, target knew"] = partial(trained_audits, 100, _times(5, scale), knew=True)
     for design in (*EXCHANGEABLE, *GROUPED, *SHIFTED, *LEAKING):
-        audits = {EXCHANGEABLE: 125, GROUPED: 100, SHIFTED: 100, LEAKING: 100}[_family(design)]
+        audits = {EXCHANGEABLE: 125, GROUPED: 100, SHIFTED: 200, LEAKING: 100}[_family(design)]
         whole = _times(20, scale) if design.name in complete else 0
         found[design.name] = partial(run_audits, design, _times(audits, scale), whole)
         if design in SHIFTED or design in LEAKING:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
-from calibration_rows import LIMITS, SEED, AuditRow, DoseRow, Rows, StrictRow, ZeroRow
+from calibration_rows import AUDIT_SEED, LIMITS, SEED, AuditRow, DoseRow, Rows, StrictRow, ZeroRow
 from calibration_worlds import RECIPE, Design, World, simulate
 
 from auditor.battery import MEMBERSHIP, Plan, run_battery
@@ -60,7 +60,7 @@ def run_audits(design: Design, audits: int, complete: int) -> Rows:
 
 
 def _audit(design: Design, index: int, *, complete: bool) -> AuditRow:
-    world = simulate(design, generator(SEED, f"{design.name}, audit {index}"))
+    world = simulate(design, generator(AUDIT_SEED, f"{design.name}, audit {index}"))
     scored = run_battery(_plan(design), world.evidence, world.jury, shows=Access.WEIGHTS)
     panel = (
         run_controls(scored, world.evidence, world.nulls, world.jury, world.features, LIMITS, index)
@@ -79,6 +79,7 @@ def _audit(design: Design, index: int, *, complete: bool) -> AuditRow:
         single=next(one.p_value for one in top.endpoints if one.metric is Metric.AUC),
         rejected=any(one.rejected for one in facts),
         shift=top.shift,
+        asked=any(one.shift or one.leans for one in facts),
         states={verdict.access.value: verdict.state.value for verdict in verdicts},
         top=top.access.value,
         against_nothing=tuple(_against_nothing(top, facts, [*panel.results, *checks])),
@@ -135,10 +136,10 @@ def _against_nothing(
 
 
 def always_excess(design: Design, audits: int) -> Rows:
-    """The same audits, were *leak found* to need a significant excess whether or not a shift is suspected."""
+    """The same audits, were *leak found* to need a significant excess whatever the controls say."""
     hits = 0
     for index in range(audits):
-        world = simulate(design, generator(SEED, f"{design.name}, audit {index}"))
+        world = simulate(design, generator(AUDIT_SEED, f"{design.name}, audit {index}"))
         scored = run_battery(_plan(design), world.evidence, world.jury, shows=Access.WEIGHTS)
         rejecting = [one.attack for one in scored if isinstance(one.outcome, Completed) and _rejected(one.outcome)]
         hits += any(

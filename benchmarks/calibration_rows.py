@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from auditor.verdict import Limits
+from auditor.limits import Limits
 
 __all__ = [
+    "AUDIT_SEED",
     "FPR",
     "LIMITS",
     "SEED",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 SEED = 41
+AUDIT_SEED = 43  # of whole audits; what rule 6 asks was chosen on others
 LIMITS = Limits()
 FPR = LIMITS.fpr
 
@@ -36,14 +38,16 @@ class AuditRow(_Row):
     """One audit from signals to verdict.
 
     `single` is the uncorrected p of the AUC of the primary attack with the most access, which is `top`;
-    `against_nothing` names what stood in the way of *nothing found* there. Where `complete` is false the instrument
-    null did not run, and the planted leak counts as recovered.
+    `against_nothing` names what stood in the way of *nothing found* there; `asked` tells whether an excess over the
+    owner-label null was asked for at some access. Where `complete` is false the instrument null did not run, and the
+    planted leak counts as recovered.
     """
 
     design: str
     single: float
     rejected: bool
     shift: bool
+    asked: bool
     states: dict[str, str]
     top: str
     against_nothing: tuple[str, ...]

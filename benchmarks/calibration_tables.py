@@ -20,6 +20,7 @@ _ALLOWED = 0.05
 _POINT = 0.01
 _SURE = 0.99
 _HOLDS, _FAILS, _OPEN = "holds", "**fails**", "open"
+_BEYOND = "miss two fifths"
 
 
 def report(rows: Rows, *, smoke: bool) -> str:
@@ -110,9 +111,10 @@ def _shifts(rows: Sequence[AuditRow]) -> str:
             str(len(audits)),
             _percent(_share(sum(row.rejected for row in audits), len(audits))),
             _percent(_share(sum(row.shift for row in audits), len(audits))),
+            _percent(_share(sum(row.asked for row in audits), len(audits))),
             _percent(found),
             _percent(_share(nothing, len(audits))),
-            _judged_alarms(found),
+            "not judged" if name.endswith(_BEYOND) else _judged_alarms(found),
         )
 
     head = (
@@ -120,6 +122,7 @@ def _shifts(rows: Sequence[AuditRow]) -> str:
         "audits",
         "a test rejects, %",
         "shift seen, %",
+        "excess asked, %",
         "*leak found*, %",
         "*nothing found*, %",
         "at most 5 %",
@@ -223,11 +226,13 @@ def _leaking(rows: Sequence[AuditRow]) -> str:
             sum(row.single <= _ALLOWED for row in audits),
             sum(row.rejected for row in audits),
             sum(row.shift for row in audits),
+            sum(row.asked for row in audits),
             sum(leak_found(row.states) for row in audits),
         )
         return name.removeprefix("price, "), str(len(audits)), *(_percent(_share(hit, len(audits))) for hit in counts)
 
-    head = ("leak", "audits", "one test at 5 %", "Holm over all", "shift suspected", "*leak found* (with rule 6)")
+    asked = ("shift suspected", "excess asked", "*leak found* (with rule 6)")
+    head = ("leak", "audits", "one test at 5 %", "Holm over all", *asked)
     return _table(head, [line(name, audits) for name, audits in _by_design(rows).items()])
 
 

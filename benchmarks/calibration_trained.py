@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from calibration_rows import SEED, Rows, TrainedRow
+from calibration_rows import AUDIT_SEED, Rows, TrainedRow
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
@@ -56,7 +56,7 @@ def trained_audits(first: int, count: int, *, knew: bool) -> Rows:
 
 
 def _one(index: int, *, knew: bool) -> TrainedRow:
-    rng = generator(SEED, f"trained audit {index}")
+    rng = generator(AUDIT_SEED, f"trained audit {index}")
     unseen, members, others, population = _parts(rng)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -120,7 +120,7 @@ def _trained(part: Part, index: int) -> dict[str, torch.Tensor]:
         preprocessing=_PREPROCESSING,
     )
     template = Target(architecture.build().eval(), architecture, facts, torch.device("cpu"))
-    model = train(template, *part, _RECIPE, seed=int(generator(SEED, f"target {index}").integers(2**31)))
+    model = train(template, *part, _RECIPE, seed=int(generator(AUDIT_SEED, f"target {index}").integers(2**31)))
     return {name: tensor.contiguous() for name, tensor in model.module.state_dict().items()}
 
 

@@ -53,6 +53,7 @@ class Design:
         shift: How much easier members are, for any model.
         learned: By how much a model trained on members only is better on members; shadows learn half of it, of both.
         unlearned: The share of `learned` that null models missed, which are trained on fewer records.
+        uneven: Standard deviation, as a share of `learned`, of what the target and each null model learned of it.
         visible: Difference of members' and non-members' means in each of eight features that the blind control sees.
         noise: Normal, or exponential less 1.
         groups: Records of one person come in fives, or in groups of 1 to 20; they share half of the noise.
@@ -67,6 +68,7 @@ class Design:
     shift: float = 0.0
     learned: float = 0.0
     unlearned: float = 0.0
+    uneven: float = 0.0
     visible: float = 0.0
     noise: Literal["normal", "skewed"] = "normal"
     groups: Literal["none", "fives", "unequal"] = "none"
@@ -159,16 +161,18 @@ def _splits(audit_set: AuditSet) -> Splits:
 def _answers(design: Design, groups: Ints | None, included: Flags, rng: np.random.Generator) -> Answers:
     """Answers of the target, the shadows and both null models, in this order [model, record, query]."""
     members = np.arange(2 * design.n) < design.n
-    centre = rng.normal(2.0, 2.0, 2 * design.n) + design.shift * members + _of_kind(design, members)
+    centre = rng.normal(2.0, 2.0, 2 * design.n) + design.shift * members + _of_kind(design, members, rng)
     centre = centre + _remembered(design, included, rng)
     population = np.broadcast_to(rng.normal(2.0, 2.0, _POPULATION), (len(included), _POPULATION))
     return Answers(_signals(design, centre, groups, rng), _signals(design, population, None, rng))
 
 
-def _of_kind(design: Design, members: Flags) -> Floats:
+def _of_kind(design: Design, members: Flags, rng: np.random.Generator) -> Floats:
     """What models have learned of a kind of record [model, record]: they were trained on members, shadows on both."""
     own = np.full(design.shadows + 3, 0.5)
     own[[0, -2, -1]] = 1.0, 1.0 - design.unlearned, 1.0 - design.unlearned
+    if design.uneven:
+        own[[0, -2, -1]] *= 1 + design.uneven * rng.normal(size=3)
     other = np.full(design.shadows + 3, 0.5)
     other[[0, -2, -1]] = 0.0
     return np.asarray(design.learned * np.where(members, own[:, None], other[:, None]))

@@ -14,7 +14,7 @@ import pytest
 from pypdf import PdfReader
 
 from auditor.audit import AuditOptions, audit
-from auditor.battery import CARDS, MEMBERSHIP
+from auditor.battery import CARDS, INVERSION, MEMBERSHIP
 from auditor.defenses import DEFENSES
 from auditor.findings import AuditReport, Family, VerdictState
 from auditor.report import write_outputs
@@ -71,7 +71,10 @@ def test_every_part_of_the_audit_is_there(report):
     assert {check.id for check in report.checks} >= {"recipe", "members-learned", "random-split", "population"}
     assert [defense.status for defense in report.defenses] == ["completed", "completed"]
     assert len(report.verdicts) == len(Access) * len(Family)
-    assert [result.status for result in report.inversion] == ["completed"]
+    completed = [result.card.id for result in report.inversion if result.status == "completed"]
+    assert completed == [attack.card.id for attack in INVERSION if attack.needs is None]
+    assert all(result.reason for result in report.inversion if result.status == "skipped")
+    assert report.inversion_setup is not None
     assert all(timing.cpu_seconds > 0 for timing in report.timings if timing.phase == "train shadows")
 
 
@@ -93,6 +96,15 @@ def test_the_answer_before_shadows_stands_beside_what_shadows_found(world, repor
 def test_below_a_thousand_a_side_nothing_is_said_of_low_fpr(report):
     for result in report.membership:
         assert all(endpoint.appendix for endpoint in result.outcome.endpoints if endpoint.fpr is not None)
+
+
+def test_the_report_says_what_it_was_held_against_and_what_so_many_records_decide(report):
+    auc, tpr = report.plan.power
+    assert report.plan.default_policy
+    assert (auc.n, auc.decided, auc.limit) == (report.data.evaluated, True, report.plan.auc_limit)
+    assert (tpr.smallest, tpr.needed, tpr.decided) == (None, 1000, False)
+    corrected = [end for result in report.membership for end in result.outcome.endpoints if end.rejected is not None]
+    assert auc.level == report.plan.family_wise_error / len(corrected)
 
 
 def test_inversion_cannot_say_below_twenty_classes(report):

@@ -25,6 +25,7 @@ from auditor.compute import RunFolder
 from auditor.errors import InputError
 from auditor.findings import PrivacyClaim, Role
 from auditor.intake import open_inputs
+from auditor.limits import Limits
 from auditor.membership.implied import implied_epsilons
 from auditor.membership.measure import correct_primaries, run_attack
 from auditor.membership.one_run import bound_epsilon, canary_scores
@@ -34,7 +35,6 @@ from auditor.splits import load_splits
 from auditor.stats.epsilon import one_run, one_run_gaussian
 from auditor.target import load_target
 from auditor.threat import Access
-from auditor.verdict import Limits
 from tests.digits import SPLITS, parts, trained_weights, write_splits
 from tests.worlds import attack, world
 

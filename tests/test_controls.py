@@ -10,10 +10,10 @@ from auditor.controls.blind import blind_control, matched_test
 from auditor.controls.nulls import instrument_null, owner_label_excess, owner_label_result
 from auditor.controls.planted import planted_control
 from auditor.findings import Role, Void
+from auditor.limits import Limits
 from auditor.membership.evidence import NullModels
 from auditor.membership.measure import correct_primaries, run_attack
 from auditor.threat import Access
-from auditor.verdict import Limits
 from tests.worlds import attack, world
 
 LIMITS = Limits()
@@ -63,6 +63,36 @@ def test_owner_label_null_takes_the_split_away(leak, shift, significant, shifted
     assert (excess.significant, excess.shift) == (significant, shifted)
     result = owner_label_result([excess], simulated.jury)
     assert (result.status == "warn") is shifted
+
+
+@pytest.mark.parametrize(("shift", "leans"), [(-0.4, False), (0.2, True)])
+def test_a_slight_shift_makes_the_null_lean_before_it_is_suspected(shift, leans):
+    simulated = world(shift=shift, seed=4)
+    excess = owner_label_excess(
+        replace(attack("loss"), primary=True),
+        simulated.evidence,
+        NullModels(simulated.nulls, simulated.halves),
+        simulated.jury,
+        LIMITS,
+        0,
+    )
+    assert (excess.shift, excess.leans) == (False, leans)
+    told = owner_label_result([excess], simulated.jury)
+    assert told.status == "pass"
+    assert ("lean that way" in told.sentence) is leans
+    assert "less than 80% of it" in told.sentence
+
+
+def test_null_models_that_missed_a_fifth_of_a_shift_make_no_leak():
+    """The target is better on members by 2, null models by 1.6: an excess, but none that a fifth could not explain."""
+    loss, simulated = replace(attack("loss"), primary=True), world(shift=1.6)
+    members = np.where(simulated.jury.membership, 0.4, 0.0)[:, None]
+    margin = simulated.evidence.target.audit.logit_margin + members
+    target = replace(simulated.evidence.target, audit=nulls.two_class_signals(margin))
+    models = NullModels(simulated.nulls, simulated.halves)
+    excess = owner_label_excess(loss, simulated.evidence.attacking(target), models, simulated.jury, LIMITS, 0)
+    assert excess.excess.estimate.low > 0
+    assert not excess.significant
 
 
 def test_owner_label_null_is_zero_on_average_without_leak_and_shift():
@@ -116,6 +146,21 @@ def test_a_planted_leak_at_the_limit_is_found_again_whatever_the_recipe_leaks(le
     assert [point.dose for point in doses] == sorted(point.dose for point in doses)
     assert doses[0].detected.value <= 0.2  # nothing planted, hardly anything found
     assert doses[-1].tpr.value > doses[0].tpr.value
+
+
+@pytest.mark.parametrize(
+    ("n", "limits", "doses", "told"),
+    [
+        (300, replace(LIMITS, auc=0.875), [0, 0.375, 0.75, 1], "AUC 0.875"),
+        (1000, replace(LIMITS, tpr=0.802), [0, 0.4, 0.8, 1], "TPR 80.2 % at 1 % FPR"),
+    ],
+)
+def test_a_dose_is_a_share_whatever_the_limit(n, limits, doses, told):
+    simulated = world(n=n)
+    planted = planted_control([LIRA], simulated.evidence, simulated.jury, limits, tests=5, seed=0)
+    assert [point.dose for point in planted.result.doses] == pytest.approx(doses)
+    assert f"A planted leak of {told} was found again" in planted.result.sentence
+    assert planted.recovered == {Access.WEIGHTS}
 
 
 def test_a_deaf_attack_does_not_recover_the_planted_leak():

@@ -14,10 +14,10 @@ from auditor.cost import Cost, Item, Spent, spoken
 from auditor.errors import InputError
 from auditor.findings import Family, Role, VerdictState
 from auditor.intake import open_inputs
+from auditor.limits import Limits
 from auditor.membership.measure import run_attack
 from auditor.report import write_outputs
 from auditor.threat import Access
-from auditor.verdict import Limits
 from tests.digits import parts, trained_weights, write_splits
 from tests.worlds import attack, world
 
@@ -64,7 +64,7 @@ def costs(monkeypatch):
     """Trials that are never run: each shadow takes 10 s, the rest none; counts how often costs are asked for."""
     asked = []
 
-    def known(plan, audit_set, target, workers):
+    def known(plan, audit_set, public, target, workers):
         asked.append(plan)
         return ten_seconds_a_shadow(plan)
 

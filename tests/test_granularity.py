@@ -11,6 +11,7 @@ from auditor.battery import MEMBERSHIP
 from auditor.controls.nulls import two_class_signals
 from auditor.findings import Completed, Metric, Skipped
 from auditor.laboratory import Answers
+from auditor.limits import Limits
 from auditor.membership.evidence import Evidence
 from auditor.membership.granularity import output_matrix
 from auditor.membership.measure import Jury
@@ -19,7 +20,6 @@ from auditor.signals import _coarse_margins, _signals
 from auditor.splits import Records
 from auditor.stats.auc import auc
 from auditor.threat import Access
-from auditor.verdict import Limits
 from tests.worlds import attack, world
 
 LIMITS = Limits()

@@ -9,6 +9,7 @@ from scipy.stats import binom
 from auditor.battery import MEMBERSHIP
 from auditor.findings import Completed, Failed, Metric, Role, Skipped, Void
 from auditor.laboratory import Answers
+from auditor.limits import Limits
 from auditor.membership.evidence import NullModels
 from auditor.membership.exposure import exposed_records
 from auditor.membership.measure import (
@@ -22,7 +23,7 @@ from auditor.membership.measure import (
 from auditor.signals import Signals
 from auditor.stats.auc import auc, auc_p_value
 from auditor.threat import Access
-from auditor.verdict import Doubt, Limits
+from auditor.verdict import Doubt
 from tests.worlds import SAMPLED, attack, with_probes, world
 
 LIMITS = Limits()

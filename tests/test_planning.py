@@ -11,7 +11,8 @@ from auditor.battery import ATTACKS, BUDGETS, MEMBERSHIP, Plan
 from auditor.compute import RunFolder
 from auditor.errors import InputError
 from auditor.intake import open_inputs
-from auditor.planning import preview, settle_plan
+from auditor.limits import Limits, SeverityTable
+from auditor.planning import plan_facts, preview, settle_plan
 from tests.digits import NETWORK, SPLITS, parts, trained_weights, write_splits
 
 
@@ -87,6 +88,9 @@ def test_a_changed_recipe_network_or_preprocessing_is_refused(place):
         ("budget", "endless"),
         ("limits", {"family_wise_error": -1}),
         ("limits", {"auc": 0.4}),
+        ("limits", {"inversion": 0.4}),
+        ("severity", {"high": {"tpr": 0.0, "auc": 0.5}}),
+        ("severity", {"low": {"tpr": 0.0, "auc": 0.5}}),
     ],
 )
 def test_a_plan_edited_by_hand_is_refused_before_training(place, field, value, tmp_path):
@@ -95,6 +99,93 @@ def test_a_plan_edited_by_hand_is_refused_before_training(place, field, value, t
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     with pytest.raises(InputError, match=re.escape("plan.json is not a plan")):
         settle(place, "by hand", plan=tmp_path / "plan.json")
+
+
+OWN = '[limits]\nauc = 0.7\ntpr_at_fpr."0.01" = 0.2\n[severity]\nhigh = { tpr = 0.2, auc = 0.8 }\n'
+
+
+@pytest.fixture
+def policy(tmp_path):
+    def written(text):
+        path = tmp_path / "privaudit.toml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def facts(place, run, **changes):
+    plan = settle(place, run, **changes)
+    return plan_facts(plan, AuditOptions(place, place))
+
+
+def test_a_policy_is_part_of_the_plan(place, policy):
+    plan = settle(place, "own policy", budget="quick", policy=policy(OWN))
+    assert (plan.limits, plan.severity.high.auc) == (Limits(auc=0.7, tpr=0.2), 0.8)
+    found = facts(place, "own policy")
+    assert (found.auc_limit, found.tpr_limit, found.severity, found.default_policy) == (0.7, 0.2, plan.severity, False)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_the_same_numbers_are_the_same_policy(place, policy, tmp_path):
+    default = facts(place, "default policy", budget="quick")
+    assert (default.severity, default.default_policy) == (SeverityTable(), True)
+    spelled = policy('[limits]\nauc = 0.60\ntpr_at_fpr."0.01" = 0.05\n[severity]\nhigh = { tpr = 0.1, auc = 0.7 }\n')
+    assert facts(place, "default policy", policy=spelled) == default
+    own = facts(place, "one policy", budget="quick", policy=policy(OWN))
+    shared = tmp_path / "pyproject.toml"
+    shared.write_text(OWN.replace("[", "[tool.privaudit."))
+    assert facts(place, "one policy", policy=shared) == own
+    assert own.digest != default.digest
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "told"),
+    [
+        ("", OWN, "AUC 0.60, TPR 5 % at 1 % FPR"),
+        (OWN, "", "AUC 0.70, TPR 20 % at 1 % FPR"),
+        (OWN, OWN.replace("0.8 }", "0.9 }"), "high from AUC 0.80 or TPR 20 %"),
+        (OWN, OWN.replace("auc = 0.7", "auc = 0.6"), "AUC 0.70"),
+    ],
+)
+@pytest.mark.parametrize("by_file", [False, True])
+def test_another_policy_is_refused(place, policy, first, then, told, by_file):
+    run = re.sub(r"\W+", "-", f"policies {told}")
+    settle(place, run, budget="quick", policy=policy(first))
+    elsewhere = {"plan": place / run / "plan.json"} if by_file else {}
+    with pytest.raises(InputError, match="another --policy") as caught:
+        settle(place, "elsewhere" if by_file else run, policy=policy(then), **elsewhere)
+    assert told in caught.value.message
+    assert settle(place, run) == settle(place, run, policy=policy(first))
+
+
+def test_a_bad_policy_leaves_no_plan(place, policy):
+    with pytest.raises(InputError, match=r"privaudit\.toml has the unknown key `limit`"):
+        settle(place, "bad policy", budget="quick", policy=policy("[limit]\nauc = 0.7"))
+    assert not (place / "bad policy" / "plan.json").exists()
+
+
+def test_the_plan_says_what_so_few_records_decide(place, policy):
+    loose = settle(place, "loose", budget="quick", policy=policy("[limits]\nauc = 0.8"))
+    assert "limits     AUC 0.80, TPR 5 % at 1 % FPR (not the default policy)" in loose.describe()
+    assert re.search(
+        r"power +AUC: 60 records a side find 0\.\d+ or more .*can decide the limit of 0\.80", loose.describe()
+    )
+    usual = settle(place, "usual", budget="quick").describe()
+    assert "not the default policy" not in usual
+    assert re.search(r"undecided +AUC: 60 records a side .*cannot decide the limit of 0\.60: \d+ are needed", usual)
+    assert "computed, not measured" in usual
+    assert "computed" not in settle(place, "no primary", budget="quick", attacks=("loss",)).describe()
+    with_fewer = settle(place, "one primary", budget="quick", attacks=("gap",))
+    assert [one.level for one in with_fewer.power()] == [0.05]
+
+
+def test_groups_are_what_a_grouped_plan_counts(place):
+    plan = settle(place, "grouped", budget="quick")
+    assert plan.groups is None
+    told = plan.model_copy(update={"groups": 12}).describe()
+    assert "AUC: 12 groups a side" in told
+    assert "a rough guide" in told
 
 
 def test_each_budget_runs_what_the_smaller_ones_run(place):

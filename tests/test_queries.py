@@ -8,10 +8,10 @@ import torch
 from pydantic import ValidationError
 
 from auditor.battery import Plan, queries_for
+from auditor.limits import Limits
 from auditor.queries import Query, copies, crop_pad, describe, largest_shift
 from auditor.splits import Recipe
 from auditor.training import _augment
-from auditor.verdict import Limits
 
 FULL = copies(4, mirrored=True)
 AUGMENTATIONS = [(), ("flip",), ("crop",), ("flip", "crop")]

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from auditor.findings import Endpoint, Metric, VerdictState, Void
+from auditor.limits import Limits
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
-from auditor.verdict import AccessFacts, Doubt, InversionFacts, Limits, decide_inversion, decide_membership
+from auditor.verdict import AccessFacts, Doubt, InversionFacts, decide_inversion, decide_membership
 
 LEAK, NOTHING, CANNOT = VerdictState.LEAK_FOUND, VerdictState.NOTHING_FOUND, VerdictState.CANNOT_SAY
 LIMITS = Limits()
@@ -97,6 +98,30 @@ TABLE = [
         (CANNOT, NOTHING, CANNOT),
     ),
     (
+        "a null that leans, excess significant",
+        LABELS,
+        SCORES,
+        replace(WEIGHTS, endpoints=LOUD, leans=True, excess_significant=True),
+        [],
+        (CANNOT, NOTHING, LEAK),
+    ),
+    (
+        "a null that leans, excess not significant",
+        LABELS,
+        SCORES,
+        replace(WEIGHTS, endpoints=LOUD, leans=True, excess_significant=False),
+        [],
+        (CANNOT, NOTHING, CANNOT),
+    ),
+    (
+        "a null that leans takes nothing away",
+        LABELS,
+        SCORES,
+        replace(WEIGHTS, leans=True),
+        [],
+        (CANNOT, NOTHING, NOTHING),
+    ),
+    (
         "shift, matched not significant",
         LABELS,
         SCORES,
@@ -123,6 +148,13 @@ def test_a_rejected_test_that_shift_explains_is_never_nothing_found():
     assert "random split" in verdict.sentence
 
 
+def test_a_leak_that_a_lean_might_explain_says_so():
+    leaning = replace(WEIGHTS, endpoints=LOUD, leans=True, excess_significant=False)
+    verdict = decide_membership([LABELS, SCORES, leaning], [], LIMITS)[2]
+    assert "lean the same way" in verdict.sentence
+    assert "A primary test rejects." in verdict.reasons
+
+
 def test_inherited_leak_names_its_source():
     verdicts = decide_membership([replace(LABELS, endpoints=GAP_LOUD), SCORES, WEIGHTS], [], LIMITS)
     assert [verdict.inherited_from for verdict in verdicts] == [None, Access.LABELS, Access.LABELS]
@@ -144,26 +176,57 @@ def test_sentences_carry_their_numbers():
     assert "Attacks not run may do better." in nothing
 
 
-def inversion(classes=30, bounds=(0.01,), attacks=1):
-    return InversionFacts(Access.WEIGHTS, attacks, classes, bounds, class_excess_measured=False)
+def inversion(access=Access.WEIGHTS, **found):
+    return InversionFacts(access, attacks=1, classes=30, **found)
 
 
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        (inversion(), LEAK),
-        (inversion(classes=19), CANNOT),
-        (inversion(bounds=(0.0,)), CANNOT),
-        (inversion(bounds=()), CANNOT),
-        (inversion(attacks=0), CANNOT),
+        (inversion(record_found=("MIFace",)), LEAK),
+        (inversion(class_found=("MIFace",), class_measured=True), LEAK),
+        (inversion(class_measured=True), CANNOT),
+        (inversion(), CANNOT),
+        (InversionFacts(Access.WEIGHTS, attacks=0, classes=30), CANNOT),
+        (InversionFacts(Access.WEIGHTS, attacks=1, classes=19), CANNOT),
     ],
 )
 def test_inversion_table(facts, expected):
     assert decide_inversion([facts])[0].state is expected
 
 
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (inversion(class_measured=True), "no more of training records than the controls"),
+        (InversionFacts(Access.WEIGHTS, attacks=1, classes=19), "19 classes are too few"),
+        (InversionFacts(Access.WEIGHTS, attacks=0, classes=30), "No inversion attack ran for weights"),
+    ],
+)
+def test_why_inversion_cannot_say(facts, words):
+    assert words in decide_inversion([facts])[0].sentence
+
+
 def test_an_inversion_leak_is_inherited_upward_only():
-    labels = InversionFacts(Access.LABELS, 1, 30, (0.1,), class_excess_measured=False)
-    weights = inversion(bounds=(-1.0,))
+    labels, weights = inversion(Access.LABELS, record_found=("Any",)), inversion()
     assert [one.state for one in decide_inversion([weights, labels])] == [LEAK, LEAK]
-    assert [one.state for one in decide_inversion([inversion(), replace(labels, attacks=0)])] == [CANNOT, LEAK]
+    assert [
+        one.state for one in decide_inversion([inversion(record_found=("Any",)), replace(labels, record_found=())])
+    ] == [CANNOT, LEAK]
+
+
+def test_under_a_shift_being_nearer_to_members_says_nothing_but_a_rebuilt_class_does():
+    nearer, rebuilt = inversion(record_found=("Any",)), inversion(class_found=("Any",), class_measured=True)
+    assert decide_inversion([nearer], shift=True)[0].state is CANNOT
+    assert "may differ without the model" in decide_inversion([nearer], shift=True)[0].sentence
+    assert decide_inversion([rebuilt], shift=True)[0].state is LEAK
+
+
+def test_what_voids_a_leak_voids_it_for_inversion_too():
+    doubt = Doubt("The two sides overlap.", frozenset({Void.LEAK_FOUND}))
+    other = Doubt("Few records.", frozenset({Void.NOTHING_FOUND}))
+    found = inversion(record_found=("Any",))
+    assert decide_inversion([found], [doubt])[0].sentence == "The two sides overlap."
+    assert decide_inversion([found], [doubt])[0].state is CANNOT
+    assert decide_inversion([found], [other])[0].state is LEAK
+    assert "no more of training records" in decide_inversion([inversion()], [doubt])[0].sentence

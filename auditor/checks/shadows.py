@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from auditor.checks.subject import MATERIAL, Subject, accuracies
+from auditor.checks.subject import CONFIDENCE, MATERIAL, Subject, accuracies
 from auditor.findings import Check, CheckLevel, Void
 from auditor.stats.auc import auc
 from auditor.stats.intervals import mean, prediction_interval
@@ -28,7 +28,7 @@ def recipe(subject: Subject) -> Check | None:
     misses = []
     for position, name in enumerate(("training records", "other records")):
         spread = [pair[position] for pair in shadows]
-        predicted = prediction_interval(spread, confidence=0.99)
+        predicted = prediction_interval(spread, confidence=CONFIDENCE)
         centre = float(np.mean(spread))
         low, high = min(predicted.low, centre - MATERIAL), max(predicted.high, centre + MATERIAL)
         if not low <= target[position] <= high:

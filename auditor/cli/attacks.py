@@ -35,5 +35,5 @@ def _lines(entry: Attack | InversionAttack) -> str:
         f"{card.id}: {card.title}\n"
         f"  {card.family}; sees {card.access}; needs {needs}; {card.fidelity}\n"
         f"  costs {Cost.of(entry)}\n"
-        f"  {card.paper.citation} {card.paper.url}"
+        f"  {card.paper.citation} {card.paper.url}".rstrip()
     )

@@ -31,13 +31,12 @@ class Cost:
 
     @classmethod
     def of(cls, entry: Attack | InversionAttack) -> Cost:
-        """The cost of a row of the battery; inversion attacks run at every budget."""
-        from auditor.battery import BUDGETS
+        """The cost of a row of the battery."""
         from auditor.membership.evidence import Attack
 
         if isinstance(entry, Attack):
             return cls(entry.least_shadows, entry.queries, entry.budget)
-        return cls(0, None, BUDGETS[0].name)
+        return cls(0, None, entry.budget)
 
     def __str__(self) -> str:
         shadows = f"{self.shadows} shadows" if self.shadows else "no shadow"

@@ -72,6 +72,9 @@ class AuditArguments(TypedDict):
     shadows: Path | None
     max_time: int | None
     canaries: Path | None
+    generator: str | None
+    show_records: bool
+    policy: Path | None
 
 
 _ARGUMENTS = (
@@ -127,6 +130,22 @@ _ARGUMENTS = (
         metavar="FILE",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="canaries.npz of the canaries that the model was trained with, to bound epsilon; see docs/canaries.md.",
+    ),
+    click.option(
+        "--generator",
+        metavar="MODULE.PY:FACTORY",
+        help="An image generator of your own for inversion attacks; see docs/bring-your-own-generator.md.",
+    ),
+    click.option(
+        "--show-records",
+        is_flag=True,
+        help="Show in the report what inversion attacks rebuilt; it is then to be kept like the training data.",
+    ),
+    click.option(
+        "--policy",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Limits and severity table of your own: privaudit.toml or pyproject.toml; see docs/policy.md.",
     ),
     click.option(
         "--run-dir",

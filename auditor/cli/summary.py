@@ -18,6 +18,7 @@ from auditor.findings import (
     Verdict,
     VerdictState,
 )
+from auditor.report.limits import own_policy
 from auditor.threat import Access
 
 __all__ = ["summary"]
@@ -31,7 +32,7 @@ _STYLES = {
 
 def summary(report: AuditReport) -> Text:
     """A few lines for a person who waits; the report says it all."""
-    told = (*_canaries(report), *_missing(report), *_doubts(report), _cost(report))
+    told = (*_policy(report), *_canaries(report), *_missing(report), *_doubts(report), _cost(report))
     return Text("\n").join([Text(), *_tiles(report), *_judged(report), *map(_plain, told)])
 
 
@@ -57,6 +58,11 @@ def _judged(report: AuditReport) -> Iterator[Text]:
             yield _plain(verdict.sentence)
 
 
+def _policy(report: AuditReport) -> Iterator[str]:
+    if not report.plan.default_policy:
+        yield f"policy: {' '.join(own_policy(report).split())}"
+
+
 def _canaries(report: AuditReport) -> Iterator[str]:
     if report.canaries is not None:
         yield f"canaries: {report.canaries.sentence}"
@@ -70,12 +76,14 @@ def _missing(report: AuditReport) -> Iterator[str]:
                 skipped.setdefault(reason, []).append(result.card.id)
             case Failed(error=error):
                 yield f"failed {result.card.id}: {error}"
-    for reason, names in skipped.items():
-        yield f"skipped {', '.join(names)}: {reason}"
     others: tuple[InversionResult | DefenseResult, ...] = (*report.inversion, *report.defenses)
     for other in others:
-        if other.status != "completed":
-            yield f"{other.status} {other.card.id}: {other.reason}"
+        if other.status == "skipped":
+            skipped.setdefault(other.reason, []).append(other.card.id)
+        elif other.status == "failed":
+            yield f"failed {other.card.id}: {other.reason}"
+    for reason, names in skipped.items():
+        yield f"skipped {', '.join(names)}: {reason}"
 
 
 def _doubts(report: AuditReport) -> Iterator[str]:

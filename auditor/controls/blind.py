@@ -21,9 +21,9 @@ from sklearn.preprocessing import StandardScaler
 
 from auditor.compute import generator
 from auditor.findings import ControlResult, Measurement, Void
+from auditor.limits import Limits
 from auditor.membership.measure import Jury, plain_curve
 from auditor.stats.auc import auc, stratified_auc
-from auditor.verdict import Limits
 
 __all__ = ["Blind", "blind_control", "matched_test"]
 
@@ -64,7 +64,7 @@ def blind_control(features: Floats, jury: Jury, seed: int, limits: Limits) -> Bl
         return _skipped(jury)
     with_class = np.hstack([features, np.eye(int(jury.labels.max()) + 1)[jury.labels]])
     propensity = _cross_fitted(with_class, jury, folds, state)
-    estimate = auc(propensity, jury.membership, confidence=limits.confidence, groups=jury.groups)
+    estimate = auc(propensity, jury.membership, confidence=limits.confidence, groups=jury.groups, cross_fitted=True)
     shift = estimate.low > 0.5
     voids = (Void.NOTHING_FOUND,) if estimate.low > _VOIDS_NOTHING_ABOVE else ()
     if not shift:
@@ -135,9 +135,9 @@ def _cross_fitted(features: Floats, jury: Jury, folds: Sequence[Fold], state: in
 
 
 def _seen(jury: Jury) -> float:
-    """The smallest AUC that a two-sided 95 % interval tells from .5 with 80 % power: null variance of Mann-Whitney."""
+    """The smallest AUC that the 95 % interval tells from .5 with 80 % power: twice Mann-Whitney's null variance."""
     members, non_members = int(jury.membership.sum()), jury.non_members
-    error = np.sqrt((members + non_members + 1) / (12 * members * non_members))
+    error = np.sqrt(2 * (members + non_members + 1) / (12 * members * non_members))
     return float(0.5 + (norm.ppf(0.975) + norm.ppf(0.8)) * error)
 
 

@@ -13,24 +13,29 @@ from scipy.stats import binom
 from auditor.compute import generator
 from auditor.findings import ControlResult, Measurement, Role, Void
 from auditor.laboratory import Answers
+from auditor.limits import Limits
 from auditor.membership.evidence import Attack, Evidence, NullModels
 from auditor.membership.measure import Jury, Scored, endpoint_p_values, plain_curve
 from auditor.shadows import inclusion_pairs
 from auditor.signals import Signals
-from auditor.stats.auc import auc, auc_difference
+from auditor.stats.auc import auc
+from auditor.stats.excess import excess_over_null
 from auditor.stats.intervals import proportion
 from auditor.stats.multiplicity import holm
 from auditor.threat import Access
-from auditor.verdict import Limits
 
 __all__ = ["NullExcess", "instrument_null", "owner_label_excess", "owner_label_result", "two_class_signals"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
+_UNLEARNED = 0.2  # of a shift: null models train on fewer records than the target
+_LEANS = 0.2  # p of a null that lies above .5; with 80 % certainty
 _RELABELLINGS = 200
+_ALARMS_ALLOWED = 0.99  # quantile of how many there are at the family-wise level
 _ZERO_LEAK_RECORDS = 2000
 _ZERO_LEAK_SHADOWS = (4, 8, 16)
+_ZERO_LEAK_CONFIDENCE = 0.999
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,11 @@ class NullExcess:
         access: For which access.
         null: AUC of the primary attack on models that never saw the record.
         excess: The target's paired excess over it.
-        significant: Whether the excess is, at the family-wise level shared by the accesses.
+        significant: Whether the excess is beyond what null models may have missed of a shift, at the family-wise level
+            shared by the accesses.
         shift: Whether the null itself lies above .5.
-        scores: The null's score per audit record, float64 [record].
+        leans: Whether it does with 80 % certainty at least.
+        scores: The null's score per audit record, float64 [record], for its curve.
     """
 
     access: Access
@@ -51,6 +58,7 @@ class NullExcess:
     excess: Measurement
     significant: bool
     shift: bool
+    leans: bool
     scores: Floats
 
 
@@ -59,9 +67,8 @@ def owner_label_excess(
 ) -> NullExcess:
     """What a primary attack makes of the split in front of two models that never saw the records it is judged on.
 
-    Each record is scored once, by a null model that did not train on it: a member by the one without it, a non-member
-    by either, on a coin. Averaging both for non-members only would bias the AUC where scores are skewed
-    (docs/decisions/0002).
+    A member is judged by the model without it, a non-member by both, in an AUC of each model's own (docs/decisions/0002
+    and 0007). The curve needs one score a record: there a coin decides which model's a non-member has.
 
     Args:
         attack: The primary attack of its access.
@@ -73,30 +80,29 @@ def owner_label_excess(
     """
     member = jury.membership
     coin = generator(seed, "owner-label null").random(len(member)) < 0.5
-    judge = np.where(member, nulls.halves[0], coin)
-    each = [attack.score(evidence.attacking(nulls.answers.model(index))) for index in range(2)]
-    scores = np.where(judge, each[1], each[0])
-    parts = [auc(each[i][judge == i], member[judge == i]).value for i in range(2)]
-    between_models = (parts[0] - parts[1]) ** 2 / 2
-    null = auc(scores, member, confidence=limits.confidence, groups=jury.groups)
-    excess = auc_difference(
+    each = np.stack([attack.score(evidence.attacking(nulls.answers.model(index))) for index in range(2)])
+    found = excess_over_null(
         attack.score(evidence),
-        scores,
+        each,
+        ~nulls.halves,
         member,
+        unlearned=_UNLEARNED,
         confidence=limits.confidence,
-        extra_variance=1.5 * between_models,
         groups=jury.groups,
     )
     access = attack.card.access
     return NullExcess(
         access=access,
-        null=Measurement(name=f"AUC on models that never saw the record ({access})", estimate=null, against="0.5"),
-        excess=Measurement(
-            name=f"Excess of the target's AUC ({access})", estimate=excess.estimate, against="owner-label null"
+        null=Measurement(
+            name=f"AUC on models that never saw the record ({access})", estimate=found.null, against="0.5"
         ),
-        significant=excess.p_value <= limits.family_wise_error / len(Access),
-        shift=null.low > 0.5,
-        scores=scores,
+        excess=Measurement(
+            name=f"Excess of the target's AUC ({access})", estimate=found.estimate, against="owner-label null"
+        ),
+        significant=found.p_value <= limits.family_wise_error / len(Access),
+        shift=found.null.low > 0.5,
+        leans=found.null_p_value <= _LEANS,
+        scores=np.where(np.where(member, nulls.halves[0], coin), each[1], each[0]),
     )
 
 
@@ -110,21 +116,36 @@ def owner_label_result(excesses: Sequence[NullExcess], jury: Jury) -> ControlRes
             status="skipped",
             sentence="No primary attack ran, so there is nothing to compare with models that never saw the records.",
         )
-    shift = any(one.shift for one in excesses)
+    shift, leans = (any(told) for told in ([one.shift for one in excesses], [one.leans for one in excesses]))
     return ControlResult(
         id="owner-label-null",
         title="Null control, owner's labels",
         question="What does the split alone give, on models that never saw the record?",
         status="warn" if shift else "pass",
-        sentence=(
-            "Models that never saw the records already order members above non-members: the split alone gives part of "
-            "the result, so a leak needs a significant excess over them."
-            if shift
-            else "Models that never saw the records do not tell members from non-members."
-        ),
+        sentence=f"{_null_told(shift=shift, leans=leans)} {_NOT_SEEN}",
         measurements=tuple(measurement for one in excesses for measurement in (one.null, one.excess)),
         roc=plain_curve(excesses[-1].scores, jury.membership),
     )
+
+
+_NOT_SEEN = (
+    "What the target learned of a difference between the splits passes for a leak where these models learned less than "
+    f"{1 - _UNLEARNED:.0%} of it; only a random split rules that out."
+)
+
+
+def _null_told(*, shift: bool, leans: bool) -> str:
+    if shift:
+        return (
+            "Models that never saw the records already order members above non-members: the split alone gives part of "
+            "the result, so a leak needs a significant excess over them."
+        )
+    if leans:
+        return (
+            "Models that never saw the records do not tell members from non-members beyond chance, but lean that way: "
+            "where they do, a leak needs a significant excess over them."
+        )
+    return "Models that never saw the records do not tell members from non-members."
 
 
 def instrument_null(scored: Sequence[Scored], jury: Jury, limits: Limits, seed: int) -> ControlResult:
@@ -136,7 +157,7 @@ def instrument_null(scored: Sequence[Scored], jury: Jury, limits: Limits, seed: 
     rng = generator(seed, "instrument null")
     primaries = [one for one in scored if one.role is Role.PRIMARY and one.scores is not None]
     alarms = sum(_false_alarm(primaries, jury, limits, rng) for _ in range(_RELABELLINGS))
-    allowed = int(binom.ppf(0.99, _RELABELLINGS, limits.family_wise_error))
+    allowed = int(binom.ppf(_ALARMS_ALLOWED, _RELABELLINGS, limits.family_wise_error))
     zero_leak = [
         _zero_leak(one.attack, shadows, rng)
         for one in primaries
@@ -179,7 +200,7 @@ def _zero_leak(attack: Attack, shadows: int, rng: np.random.Generator) -> Measur
     scores = attack.score(Evidence(pool.model(0), pool, membership).attacking_shadow(0))
     return Measurement(
         name=f"{attack.card.title}, signals without a leak, {shadows} shadows",
-        estimate=auc(scores, membership[0], confidence=0.999),
+        estimate=auc(scores, membership[0], confidence=_ZERO_LEAK_CONFIDENCE),
         against="AUC 0.5",
     )
 

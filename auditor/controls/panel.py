@@ -12,10 +12,11 @@ from auditor.controls.blind import Blind, blind_control, matched_test
 from auditor.controls.nulls import NullExcess, instrument_null, owner_label_excess, owner_label_result
 from auditor.controls.planted import Planted, planted_control
 from auditor.findings import Completed, ControlResult, Endpoint, Role, SecondaryChoice
+from auditor.limits import Limits
 from auditor.membership.evidence import Evidence, NullModels
 from auditor.membership.measure import Jury, Scored, primary_p_values
 from auditor.threat import Access
-from auditor.verdict import AccessFacts, Limits
+from auditor.verdict import AccessFacts
 
 __all__ = ["Panel", "run_controls", "secondary_note"]
 
@@ -51,6 +52,7 @@ class Panel:
             shadows=len(evidence.shadow_membership) if shadow_based else 0,
             planted_recovered=access in self.planted.recovered,
             shift=self.blind.shift or any(one.shift for one in self.excesses),
+            leans=excess is not None and excess.leans,
             matched_significant=matched,
             excess_significant=None if excess is None else excess.significant,
         )

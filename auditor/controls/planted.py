@@ -20,13 +20,13 @@ from auditor.compute import generator
 from auditor.controls.nulls import two_class_signals
 from auditor.findings import ControlResult, DosePoint, Measurement, RocCurve, Void
 from auditor.laboratory import Answers
+from auditor.limits import Limits, declared, declared_share
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, endpoint_p_values, plain_curve
 from auditor.signals import Signals
 from auditor.stats.intervals import mean, proportion
 from auditor.stats.low_fpr import Standing, standing, tpr_at_fpr
 from auditor.threat import Access
-from auditor.verdict import Limits
 
 __all__ = ["Planted", "planted_control"]
 
@@ -36,6 +36,7 @@ Flags = npt.NDArray[np.bool_]
 _PLANTINGS = 20
 _NEEDED_RATE = 0.8
 _SIGMAS = 4.0
+_DOSES = (0.0, 0.5, 1.0, 2.0)  # times the dose at the limit
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,16 @@ def planted_control(
     """
     low_fpr = standing(jury.non_members, limits.fpr) is Standing.HEADLINE and jury.groups is None
     at_limit = (limits.tpr - limits.fpr) / (1 - limits.fpr) if low_fpr else 2 * limits.auc - 1
-    size = f"TPR {limits.tpr:.0%} at {limits.fpr:.0%} FPR" if low_fpr else f"AUC {limits.auc:.2f}"
+    at_fpr = f"TPR {declared_share(limits.tpr)} at {declared_share(limits.fpr)} FPR"
+    size = at_fpr if low_fpr else f"AUC {declared(limits.auc)}"
     doses: list[DosePoint] = []
     found: list[Measurement] = []
     recovered: set[Access] = set()
     curve = None
     for attack in attacks:
         access, stage = attack.card.access, _Stage.of(evidence)
-        for share in (0.0, at_limit / 2, at_limit, 2 * at_limit):
+        for times in _DOSES:
+            share = min(1.0, times * at_limit)
             rng = generator(seed, f"planted control, {attack.card.id}, {share:.6f}")
             point, example = _dose(attack, stage, jury, limits, share, tests, rng)
             doses.append(point)

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from auditor.findings import Outcome, OutputLeak, Role, Skipped
 from auditor.laboratory import Answers
+from auditor.limits import Limits
 from auditor.membership.evidence import Attack, Evidence, Unavailable
 from auditor.membership.measure import Jury, run_attack
 from auditor.signals import CoarseMargins
 from auditor.threat import Access
-from auditor.verdict import Limits
 from reference_attacks.membership import lira
 
 __all__ = ["output_matrix"]

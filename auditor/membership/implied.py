@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.findings import ImpliedEpsilon, Role
+from auditor.limits import Limits
 from auditor.membership.measure import Jury, Scored
 from auditor.stats.epsilon import implied_epsilon
 from auditor.stats.low_fpr import Standing, allowed_false_positives, standing
-from auditor.verdict import Limits
 
 __all__ = ["implied_epsilons"]
 

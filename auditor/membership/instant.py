@@ -32,12 +32,12 @@ from auditor.findings import (
     VerdictState,
 )
 from auditor.laboratory import Answers
+from auditor.limits import Limits
 from auditor.membership.evidence import Attack, Context, Evidence
 from auditor.membership.measure import Jury, Scored, choose_secondary, run_attack, strongest_primary
 from auditor.stats.estimate import Estimate
 from auditor.stats.low_fpr import Standing, standing, tpr_at_fpr
 from auditor.threat import Access
-from auditor.verdict import Limits
 from reference_attacks.membership import tail
 
 __all__ = [

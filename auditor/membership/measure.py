@@ -30,6 +30,7 @@ from auditor.findings import (
     Skipped,
 )
 from auditor.laboratory import Answers
+from auditor.limits import Limits
 from auditor.membership.evidence import Attack, Evidence, Oracle, Probed, Unavailable
 from auditor.splits import Records
 from auditor.stats.auc import auc, auc_p_value, auc_upper_bound
@@ -45,7 +46,6 @@ from auditor.stats.low_fpr import (
 from auditor.stats.multiplicity import holm
 from auditor.stats.roc import roc_band, roc_curve, thin_roc
 from auditor.threat import Access
-from auditor.verdict import Limits
 
 __all__ = [
     "Jury",

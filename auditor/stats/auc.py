@@ -15,24 +15,16 @@ the records or groups hold `pairs`: they are independent, each is won with proba
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from auditor.stats._placements import Placed, Table, both_sides, place, spread_of_auc
 from auditor.stats._spread import ROUNDING, Side, Spread, bound, difference_interval, p_above_half, spread_of
-from auditor.stats._validate import (
-    BoolVector,
-    FloatVector,
-    IntVector,
-    check_fraction,
-    float_vector,
-    group_codes,
-    int_vector,
-    membership_mask,
-)
+from auditor.stats._validate import BoolVector, FloatVector, check_fraction, float_vector, int_vector
 from auditor.stats.estimate import Estimate
 
 __all__ = ["Comparison", "StratifiedAuc", "auc", "auc_difference", "auc_p_value", "auc_upper_bound", "stratified_auc"]
@@ -69,28 +61,39 @@ class StratifiedAuc:
 
 
 def auc(
-    scores: npt.ArrayLike, membership: npt.ArrayLike, *, confidence: float = 0.95, groups: npt.ArrayLike | None = None
+    scores: npt.ArrayLike,
+    membership: npt.ArrayLike,
+    *,
+    confidence: float = 0.95,
+    groups: npt.ArrayLike | None = None,
+    cross_fitted: bool = False,
 ) -> Estimate:
     """Estimate the probability that a random member scores above a random non-member (ties count half).
 
-    The interval covers the drawing of records given the trained models, not the training.
+    The interval covers the drawing of records given the trained models, not the training. Cross-fitted scores come of
+    models that were fitted to the very records that they judge, each to those of other folds: every pair of records
+    counts twice, and the variance doubles (docs/decisions/0007).
 
     Args:
         scores: float [record].
         membership: bool [record].
         confidence: Nominal coverage.
         groups: int [record] or None; records of one group are not taken as independent.
+        cross_fitted: Whether each record was scored by a model that was fitted to records of other folds.
 
     Raises:
         ValueError: Shapes differ, scores are not finite, or a side is empty.
     """
     alpha = (1.0 - check_fraction(confidence, name="confidence")) / 2
     values = float_vector(scores, name="scores")
-    table = _Table.of(membership, groups, length=values.size)
-    placed = _place(values, table)
-    spread = _spread(placed, table)
+    table = Table.of(membership, groups, length=values.size)
+    placed = place(values, table)
+    spread = spread_of_auc(placed, table)
+    if cross_fitted:
+        spread = spread.plus(spread.variance)
     low, high = (bound(placed.value, spread, alpha, upper=upper) for upper in (False, True))
-    return Estimate(placed.value, low, high, confidence, spread.describe("{}, logit scale"), table.n)
+    told = spread.describe(f"{{}}{', doubled for cross-fitting' if cross_fitted else ''}, logit scale")
+    return Estimate(placed.value, low, high, confidence, told, table.n)
 
 
 def auc_p_value(scores: npt.ArrayLike, membership: npt.ArrayLike, *, groups: npt.ArrayLike | None = None) -> float:
@@ -108,12 +111,12 @@ def auc_p_value(scores: npt.ArrayLike, membership: npt.ArrayLike, *, groups: npt
         ValueError: As for `auc`.
     """
     values = float_vector(scores, name="scores")
-    table = _Table.of(membership, groups, length=values.size)
+    table = Table.of(membership, groups, length=values.size)
     if groups is None:
         members, non_members = values[table.mask], values[~table.mask]
         return float(stats.mannwhitneyu(members, non_members, alternative="greater", method="asymptotic").pvalue)
-    placed = _place(values, table)
-    return p_above_half(placed.value, _spread(placed, table))
+    placed = place(values, table)
+    return p_above_half(placed.value, spread_of_auc(placed, table))
 
 
 def auc_upper_bound(
@@ -132,9 +135,9 @@ def auc_upper_bound(
     """
     check_fraction(alpha, name="alpha")
     values = float_vector(scores, name="scores")
-    table = _Table.of(membership, groups, length=values.size)
-    placed = _place(values, table)
-    return bound(placed.value, _spread(placed, table), alpha, upper=True)
+    table = Table.of(membership, groups, length=values.size)
+    placed = place(values, table)
+    return bound(placed.value, spread_of_auc(placed, table), alpha, upper=True)
 
 
 def auc_difference(
@@ -163,14 +166,14 @@ def auc_difference(
     if not 0.0 <= extra_variance < np.inf:
         raise ValueError(f"extra_variance must be finite and not negative, got {extra_variance}")
     values = float_vector(scores, name="scores")
-    table = _Table.of(membership, groups, length=values.size)
-    first = _place(values, table)
-    other = _place(float_vector(other_scores, name="other_scores", length=values.size), table)
-    placed = _Placed(first.value - other.value, first.members - other.members, first.non_members - other.non_members)
+    table = Table.of(membership, groups, length=values.size)
+    first = place(values, table)
+    other = place(float_vector(other_scores, name="other_scores", length=values.size), table)
+    placed = Placed(first.value - other.value, first.members - other.members, first.non_members - other.non_members)
     same_ranking = max(np.abs(placed.members).max(), np.abs(placed.non_members).max()) < ROUNDING
     if same_ranking and extra_variance == 0:
         return Comparison(Estimate(0.0, 0.0, 0.0, confidence, "same ranking", table.n), 1.0)
-    spread = _spread(placed, table)
+    spread = spread_of_auc(placed, table)
     if spread.variance == 0 and extra_variance > 0 and not same_ranking:
         # No spread seen is not no spread: the difference of two won-or-lost pairs has variance 1 at most.
         spread = spread.plus(1 / spread.pairs)
@@ -211,7 +214,7 @@ def stratified_auc(
     """
     alpha = (1.0 - check_fraction(confidence, name="confidence")) / 2
     values = float_vector(scores, name="scores")
-    table = _Table.of(membership, groups, length=values.size)
+    table = Table.of(membership, groups, length=values.size)
     codes = int_vector(strata, name="strata", length=values.size)
     parts = [part for code in np.unique(codes) if (part := _stratum(values, table, codes == code)) is not None]
     pairs = sum(part.pairs for part in parts)
@@ -235,91 +238,36 @@ def stratified_auc(
     return StratifiedAuc(estimate, p_value, pairs, testable=not spread.unknown)
 
 
-# --- records, placements, variance ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """Who is a member, and which records belong together."""
-
-    mask: BoolVector
-    groups: IntVector
-    grouped: bool
-
-    @classmethod
-    def of(cls, membership: npt.ArrayLike, groups: npt.ArrayLike | None, *, length: int) -> _Table:
-        mask = membership_mask(membership, length=length)
-        if groups is None:
-            return cls(mask, np.arange(length), grouped=False)
-        return cls(mask, group_codes(groups, length=length), grouped=True)
-
-    def only(self, chosen: BoolVector) -> _Table:
-        """Some of the records; groups keep their numbers."""
-        return _Table(self.mask[chosen], self.groups[chosen], self.grouped)
-
-    @property
-    def n(self) -> Mapping[str, int]:
-        counts = {"members": int(self.mask.sum()), "non-members": int((~self.mask).sum())}
-        return {**counts, "groups": int(self.groups.max()) + 1} if self.grouped else counts
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """An AUC, or a difference of two, with its placements per member and per non-member."""
-
-    value: float
-    members: FloatVector
-    non_members: FloatVector
+# --- strata ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Stratum:
-    placed: _Placed
-    table: _Table
+    placed: Placed
+    table: Table
     weight: float
     pairs: int
     variance: float
     null_variance: float
 
 
-def _place(values: FloatVector, table: _Table) -> _Placed:
-    members, non_members = values[table.mask], values[~table.mask]
-    pooled = stats.rankdata(np.concatenate([members, non_members]))
-    below_members = (pooled[: members.size] - stats.rankdata(members)) / non_members.size
-    above_non_members = 1.0 - (pooled[members.size :] - stats.rankdata(non_members)) / members.size
-    return _Placed(float(below_members.mean()), below_members, above_non_members)
-
-
-def _sides(placed: _Placed, table: _Table, centre: float) -> tuple[Side, Side]:
-    return (
-        Side.equal(placed.members - centre, table.groups[table.mask]),
-        Side.equal(placed.non_members - centre, table.groups[~table.mask]),
-    )
-
-
-def _spread(placed: _Placed, table: _Table) -> Spread:
-    """Measure Obuchowski's variance, which is DeLong's when every record is its own group."""
-    members, others = _sides(placed, table, placed.value)
-    return spread_of(members, others, "Obuchowski" if table.grouped else "DeLong", grouped=table.grouped)
-
-
 def _strata_spread(value: float, parts: Sequence[_Stratum], weights: FloatVector) -> Spread:
     """Measure Obuchowski's variance of the weighted mean over strata, of which groups may span several."""
-    sides = [_sides(part.placed, part.table, value) for part in parts]
+    sides = [both_sides(part.placed, part.table, value) for part in parts]
     members, others = (Side.joined(side, weights) for side in zip(*sides, strict=True))
     return spread_of(members, others, "stratified Obuchowski", grouped=True)
 
 
-def _stratum(values: FloatVector, table: _Table, inside: BoolVector) -> _Stratum | None:
+def _stratum(values: FloatVector, table: Table, inside: BoolVector) -> _Stratum | None:
     """Judge one stratum; None when it has one side only. `variance` is 0 when DeLong's does not exist."""
     own, kept = table.only(inside), values[inside]
     m, n = int(own.mask.sum()), int((~own.mask).sum())
     if min(m, n) == 0:
         return None
-    placed = _place(kept, own)
+    placed = place(kept, own)
     ties = np.unique(kept, return_counts=True)[1].astype(np.float64)
     total = m + n
     tie_term = float(np.sum(ties**3 - ties)) / (total * (total - 1))
     null_variance = (total + 1 - tie_term) / (12 * m * n)
-    alone = _Table(own.mask, np.arange(total), grouped=False)
-    return _Stratum(placed, own, m * n / total, min(m, n), _spread(placed, alone).variance, null_variance)
+    alone = Table(own.mask, np.arange(total), grouped=False)
+    return _Stratum(placed, own, m * n / total, min(m, n), spread_of_auc(placed, alone).variance, null_variance)

@@ -49,7 +49,12 @@ class EffectiveGroups:
     @property
     def enough(self) -> bool:
         """Whether anything may be inferred."""
-        return min(self.members, self.non_members) >= LEAST_EFFECTIVE_GROUPS - ROUNDING
+        return self.whole >= LEAST_EFFECTIVE_GROUPS
+
+    @property
+    def whole(self) -> int:
+        """Whole groups on the lesser side."""
+        return int(min(self.members, self.non_members) + ROUNDING)
 
 
 def effective_groups(membership: npt.ArrayLike, groups: npt.ArrayLike) -> EffectiveGroups:

@@ -12,6 +12,7 @@ above each. Half of the error at each end goes to the rank, half to the members.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from enum import StrEnum
 from fractions import Fraction
@@ -19,6 +20,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from scipy.special import betainc
 
 from auditor.stats._resample import Clusters
 from auditor.stats._validate import (
@@ -289,9 +291,9 @@ def _lower_end(values: FloatVector, mask: BoolVector, fpr: float, alpha: float) 
 def upper_rank(n_non_members: int, fpr: float, alpha: float) -> int | None:
     """The smallest rank whose FPR falls short of `fpr` with probability alpha / 2 at most; None where none does."""
     check_fraction(fpr, name="fpr")
-    ranks = np.arange(1, n_non_members + 1)
-    sure = ranks[stats.beta.cdf(fpr, ranks, n_non_members - ranks + 1) <= alpha / 2]
-    return int(sure[0]) if sure.size else None
+    ranks = range(1, n_non_members + 1)
+    place = bisect_left(ranks, x=True, key=lambda rank: bool(betainc(rank, n_non_members - rank + 1, fpr) <= alpha / 2))
+    return ranks[place] if place < n_non_members else None
 
 
 def _upper_end(values: FloatVector, mask: BoolVector, fpr: float, alpha: float) -> float:

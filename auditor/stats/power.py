@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from auditor.stats._validate import FloatVector, check_count, check_fraction
 from auditor.stats.intervals import proportion_upper_bound
 from auditor.stats.low_fpr import allowed_false_positives, exact_test_p_value, upper_rank
 
-__all__ = ["records_for_auc", "records_for_tpr", "smallest_detectable_tpr"]
+__all__ = ["records_for_auc", "records_for_tpr", "smallest_detectable_auc", "smallest_detectable_tpr"]
 
 NODES = 200
 _MOST_RECORDS = 10_000_000
@@ -48,6 +50,34 @@ def smallest_detectable_tpr(
 
     shift = float(optimize.root_scalar(shortfall, bracket=(-10.0, 40.0), method="brentq").root)
     return float(_shifted(np.array([fpr]), shift)[0])
+
+
+def smallest_detectable_auc(n_members: int, n_non_members: int, *, alpha: float, power: float = 0.8) -> float:
+    """Compute the AUC from which on `auc.auc_p_value` rejects with the wanted power.
+
+    For normal scores of equal variance, whose members are shifted, and a normal Mann-Whitney statistic.
+
+    Args:
+        n_members: Members to be evaluated.
+        n_non_members: Non-members to be evaluated.
+        alpha: One-sided level at which the test rejects.
+        power: Probability of rejection.
+
+    Raises:
+        ValueError: So few records that the test cannot reject at `alpha` whatever the members score.
+    """
+    pairs = check_count(n_members, name="n_members") * check_count(n_non_members, name="n_non_members")
+    levels = [1 - check_fraction(alpha, name="alpha"), check_fraction(power, name="power")]
+    critical, wanted = (float(quantile) for quantile in stats.norm.ppf(levels))
+    # the test corrects for continuity by half a pair
+    threshold = 0.5 + critical * _auc_deviation(0.5, n_members, n_non_members) + 0.5 / pairs
+
+    def shortfall(auc: float) -> float:
+        return threshold + wanted * _auc_deviation(auc, n_members, n_non_members) - auc
+
+    if threshold >= 1:
+        raise ValueError(f"n_members and n_non_members must be larger for any test at alpha {alpha} to reject")
+    return float(optimize.root_scalar(shortfall, bracket=(0.5, 1.0), method="brentq").root)
 
 
 def records_for_auc(limit: float, *, alpha: float, power: float = 0.8) -> int:
@@ -103,10 +133,23 @@ def _stays_under(limit: float, n: int, fpr: float, alpha: float) -> float:
     rank = upper_rank(n, fpr, alpha)
     if rank is None:
         return 0.0
-    allowed = int(np.searchsorted(proportion_upper_bound(np.arange(n + 1), n, alpha / 2), limit, side="right")) - 1
+    counts = range(n + 1)
+    allowed = bisect_right(counts, limit, key=lambda count: float(proportion_upper_bound(count, n, alpha / 2))) - 1
     if allowed < 0:
         return 0.0
     return 1.0 - exact_test_p_value(allowed + 1, n, n, rank) if allowed < n else 1.0
+
+
+def _auc_deviation(auc: float, n_members: int, n_non_members: int) -> float:
+    """Return the standard deviation of the Mann-Whitney statistic for normal scores of equal variance.
+
+    Two members beat one non-member, and one member two non-members, with the same probability: that two standard
+    normals of correlation 1/2 both lie below the quantile of the AUC, by Owen's T function.
+    """
+    quantile = float(stats.norm.ppf(auc))
+    both = auc - 2 * float(special.owens_t(quantile, 1 / np.sqrt(3))) if auc < 1 else 1.0
+    variance = auc * (1 - auc) + (n_members + n_non_members - 2) * (both - auc**2)
+    return float(np.sqrt(max(variance, 0.0) / (n_members * n_non_members)))
 
 
 def _critical_count(n_members: int, n_non_members: int, rank: int, alpha: float) -> int:

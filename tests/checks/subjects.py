@@ -7,10 +7,10 @@ import numpy as np
 
 from auditor.checks import CHECKS, Subject
 from auditor.findings import Role
+from auditor.limits import Limits
 from auditor.membership.measure import Scored, measure
 from auditor.shadows import draw_audit_set
 from auditor.splits import Recipe, Records, Splits, SplitsFile
-from auditor.verdict import Limits
 from tests.worlds import attack, world
 
 N = 1000

@@ -90,6 +90,8 @@ def test_scan_ends_with(scan, capsys: pytest.CaptureFixture[str], outcome: objec
         ("scan nowhere.safetensors --data .", 2),
         ("scan . --data nowhere", 2),
         ("scan . --data . --fail-on none", 2),
+        ("scan . --data . --policy nowhere.toml", 2),
+        ("plan . --data . --policy .", 2),
         ("scan . --data . --release logits", 2),
         ("scan . --data . --workers 0", 2),
         ("scan . --data . --seed 9223372036854775808", 2),

@@ -53,7 +53,7 @@ def test_without_options_the_audit_gets_its_own_defaults(asked):
 EVERY_OPTION = """
     -o a.json --arch resnet18 --release scores --budget quick --seed 7 --device cpu --workers 2 --run-dir run
     --plan plan.json --attacks lira,rmia --defenses purifier --trust-checkpoint --key secret --shadows splits
-    --canaries plan.json
+    --canaries plan.json --show-records --policy plan.json
 """
 
 
@@ -77,6 +77,8 @@ def test_every_option_reaches_the_audit(asked):
             key=Path("secret"),
             shadows=Path("splits"),
             canaries=Path("plan.json"),
+            show_records=True,
+            policy=Path("plan.json"),
         )
     ]
 
@@ -194,6 +196,17 @@ def test_the_summary_tells_what_the_canaries_showed():
     audited = REPORT.model_copy(update={"canaries": canaries(1.0)})
     assert any(line.startswith("canaries: The training is not (2.56, 1e-05)") for line in lines_of(audited))
     assert not any(line.startswith("canaries") for line in lines_of(REPORT))
+
+
+def test_the_summary_tells_of_limits_that_are_not_the_defaults():
+    own = REPORT.model_copy(
+        update={"plan": REPORT.plan.model_copy(update={"auc_limit": 0.75, "default_policy": False})}
+    )
+    assert any(
+        line.startswith("policy: not the defaults of privaudit; limits: AUC 0.75, TPR 5 % at 1 % FPR; ")
+        for line in lines_of(own)
+    )
+    assert not any(line.startswith("policy") for line in lines_of(REPORT))
 
 
 def test_the_summary_ends_with_the_cost():
