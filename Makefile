@@ -28,7 +28,7 @@ demo: setup ## audit the leaky sample model; reports in privaudit-report/
 	@printf '\nThe reports:\n'; ls privaudit-report/report.*
 
 test: setup ## the test suite
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: setup ## ruff and the import contracts
 	$(BIN)/ruff check .

@@ -49,6 +49,7 @@ DESIGNS = {
     "learned 1, models differ by a tenth": replace(_REMEMBERING, learned=1.0, uneven=0.1),
     "learned 0.3, nulls miss a fifth": replace(_REMEMBERING, learned=0.3, unlearned=0.2),
     "learned 1, nulls miss a fifth": replace(_REMEMBERING, learned=1.0, unlearned=0.2),
+    "learned 1, nulls miss two fifths": replace(_REMEMBERING, learned=1.0, unlearned=0.4),
     "moderate leak": _LEAK,
     "moderate leak, easier by 0.25, hardly seen": replace(_LEAK, shift=0.25, visible=0.075),
     "moderate leak, easier by 1, seen": replace(_LEAK, shift=1.0, visible=0.3),
