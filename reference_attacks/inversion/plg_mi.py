@@ -22,10 +22,16 @@ What we changed
     and steps, which take a GPU. Training views are jittered always, not half of the time; what a turn brings in repeats
     the edge instead of being black. No noise below one grey level is added to the public images.
     The released code scores all restarts; ours are ordered by the target's confidence in the unchanged image.
-    Views may be mirrored: switch `flip` off where a mirror image is of no class, as with digits.
+    `clip` is ours, and off. Views may be mirrored: switch `flip` off where a mirror image is of no class, as with
+    digits.
 
 Published number and ours
-    None verified.
+    None verified. Ours, once, on a small network of the digits 0-4 with the digits 5-9 as public images, 400 for each
+    class, and 2,000 steps of training (four minutes on one core), ten restarts. Mean squared distance to the nearest
+    private training image of the class, in the features of another network: 9.5 for real test images, 20.9 for the
+    public images that the target is surest of, 30.4 for the generator without a search, 53.6 for the search above and
+    39.2 with `clip` 1; with cross-entropy 25.2 and 23.4. The target is sure of all of them: where nothing holds z, a
+    margin that may grow for ever drives it out of the prior.
 """
 
 from __future__ import annotations
@@ -73,6 +79,7 @@ class PlgMi:
         views_per_step: Views of each image in a step of the search.
         learning_rate: Of Adam on the latents.
         iterations: Steps of each restart.
+        clip: Latents are kept in -clip..clip after each step; at infinity, as in the released code, they are free.
         restarts: Latents tried for each class.
         batch_size: Images shown at once; changes nothing but memory.
 
@@ -87,6 +94,7 @@ class PlgMi:
     views_per_step: int = 2
     learning_rate: float = 0.1
     iterations: int = 600
+    clip: float = math.inf
     restarts: int = 5
     batch_size: int = 256
 
@@ -96,6 +104,8 @@ class PlgMi:
             raise ValueError(f"inversion_weight must not be negative, got {self.inversion_weight}")
         if not 0.0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not self.clip > 0.0:
+            raise ValueError(f"clip must be positive, got {self.clip}")
         counts = (self.per_class, self.views_per_step, self.iterations, self.restarts, self.batch_size)
         if min(counts) < 1:
             raise ValueError(
@@ -253,4 +263,5 @@ def _searched(
         chances = [view_chances(len(latents), rng) for _ in range(settings.views_per_step)]
         latents.grad = by_rows(slope, latents, of, *chances, batch_size=settings.batch_size)
         adam.step()
+        latents.clamp_(-settings.clip, settings.clip)
     return latents

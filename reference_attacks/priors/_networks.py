@@ -57,7 +57,8 @@ class _PerClassNorm(nn.Module):
 class GeneratorNetwork(nn.Module):
     """Latents to images: a start of at most 7x7 is doubled until it covers the image, then cropped.
 
-    A class enters twice: as a learned code beside the latent, which is what a short training needs, and in every norm.
+    A class enters twice: in every norm, and as a learned code beside the latent, which a short training needs. Codes
+    start at zero: if as large as latents, they are all that the generator heeds, and each class gets a single image.
 
     Args:
         image_shape: Channel, height, width.
@@ -73,6 +74,8 @@ class GeneratorNetwork(nn.Module):
         channels = _channels(width, doublings)[::-1]
         self.start = [-(-side // 2**doublings) for side in image_shape[1:]]
         self.codes = nn.Embedding(n_classes, latent_size) if n_classes else None
+        if self.codes is not None:
+            nn.init.zeros_(self.codes.weight)
         self.first = nn.Linear(latent_size * (2 if n_classes else 1), channels[0] * math.prod(self.start))
         self.norms = nn.ModuleList(
             _PerClassNorm(count, n_classes) if n_classes else nn.BatchNorm2d(count) for count in channels

@@ -94,10 +94,12 @@ def test_every_class_is_found_and_the_surest_restart_comes_first():
 
 
 @pytest.mark.parametrize("loss", ["max-margin", "cross-entropy", "poincare"])
-@pytest.mark.parametrize("views_per_step", [1, 2])
-def test_the_search_is_adam_on_the_sum_over_the_views(loss, views_per_step):
+@pytest.mark.parametrize(("views_per_step", "clip"), [(1, torch.inf), (2, torch.inf), (2, 0.75)])
+def test_the_search_is_adam_on_the_sum_over_the_views(loss, views_per_step, clip):
     model, prior, views = target().double(), Rows(torch.float64), Views(flip=False)
-    settings = replace(QUICK, loss=loss, views=views, views_per_step=views_per_step, restarts=2, batch_size=3)
+    settings = replace(
+        QUICK, loss=loss, views=views, views_per_step=views_per_step, clip=clip, restarts=2, batch_size=3
+    )
     found = invert(logits=model, classes=[1, 2], generator=prior, rng=rng(), settings=settings)
 
     random, of = rng(), torch.tensor([1, 1, 2, 2])
@@ -110,6 +112,8 @@ def test_the_search_is_adam_on_the_sum_over_the_views(loss, views_per_step):
             shown = model(view(images, view_chances(4, random), views))
             class_loss(loss)(shown, of).sum().backward(retain_graph=True)
         adam.step()
+        with torch.no_grad():
+            latents.clamp_(-clip, clip)
     images = prior.images(latents, of).detach().unflatten(0, (2, 2))
     confidence = model(images.flatten(0, 1)).softmax(dim=1).gather(1, of[:, None]).detach().reshape(2, 2)
     order = confidence.argsort(dim=1, descending=True)
@@ -251,6 +255,7 @@ def test_classes_that_cannot_be_told_are_refused(classes):
         {"loss": "margin"},
         {"inversion_weight": -0.1},
         {"learning_rate": 0.0},
+        {"clip": 0.0},
         {"per_class": 0},
         {"views_per_step": 0},
         {"iterations": 0},

@@ -70,6 +70,15 @@ def test_networks_fit_images_of_any_size(shape):
     assert critic(images).shape == (4,)
 
 
+def test_before_training_a_class_makes_no_difference_and_a_latent_does():
+    network = GeneratorNetwork((1, 9, 8), latent_size=3, width=2, n_classes=3).eval()
+    images = network(torch.randn(1, 3, generator=rng()).expand(3, 3), torch.arange(3))
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])
+    latents = network(torch.randn(2, 3, generator=rng()), torch.zeros(2, dtype=torch.int64))
+    assert not torch.equal(latents[0], latents[1])
+
+
 def test_priors_say_what_they_are():
     free, told = trained("gan"), trained("conditional")
     assert (free.latent_size, free.image_shape, free.conditional) == (3, (1, 9, 8), 0)
@@ -245,9 +254,9 @@ def shown_by(prior):
 
 
 def test_a_conditional_prior_learns_the_classes():
-    shown = shown_by(conditional_gan.train(halves(), rng=rng(), settings=QUICK))
+    shown = shown_by(conditional_gan.train(halves(), rng=rng(), settings=replace(QUICK, steps=200)))
     assert (shown.diagonal() > 0.6).all()
-    assert (shown.fliplr().diagonal() < 0.4).all()
+    assert (shown.fliplr().diagonal() < 0.3).all()
 
 
 def test_a_conditional_prior_heeds_the_extra_loss():
