@@ -38,7 +38,7 @@ def plan_audit(options: AuditOptions) -> Preview:
     """
     torch.set_num_threads(1)
     material = open_material(options)
-    plan, design = settle_plan(options, material.target, material.splits, None)
+    plan, design = settle_plan(options, material.target, material.splits, None, material.generator)
     return preview(plan, design, material.target, material.splits.public, options.workers)
 
 

@@ -164,7 +164,7 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
         target, splits = material.target, material.splits
         folder = RunFolder.create(options.run_dir or _RUNS / f"{target.facts.name}-{target.fingerprint[:8]}")
     with folder.lock(), Workers.open(options.workers or default_workers(target.device), clock) as workers:
-        plan, design = settle_plan(options, target, splits, folder)
+        plan, design = settle_plan(options, target, splits, folder, material.generator)
         audit_set = design.audit_set
         key = load_key(options.key or folder.root.parent / "privaudit.key")
         blueprint = Blueprint(target.architecture, target.facts, str(target.device))

@@ -548,6 +548,7 @@ class InversionSetup(Part):
     evaluators: tuple[Measurement, ...]
     public_images: int
     prior: str
+    prior_quality: tuple[Measurement, ...] = ()
     class_controls: int
 
 

@@ -28,7 +28,19 @@ from auditor.splits import Recipe, Records
 from auditor.target import Architecture, Target
 from auditor.training import train
 
-__all__ = ["Answers", "Arrays", "Asked", "Blueprint", "Laboratory", "Probe", "Through", "is_probe"]
+__all__ = [
+    "Answers",
+    "Arrays",
+    "Asked",
+    "Blueprint",
+    "Laboratory",
+    "Probe",
+    "Through",
+    "is_probe",
+    "is_whole",
+    "published",
+    "share_records",
+]
 
 Flags = npt.NDArray[np.bool_]
 
@@ -193,8 +205,7 @@ class Laboratory:
             ("calibration", self.audit_set.calibration),
             ("reference", self.audit_set.reference),
         ):
-            self.folder.share(f"data/{name}-inputs.npy", records.inputs)
-            self.folder.share(f"data/{name}-labels.npy", records.labels)
+            share_records(self.folder, name, records)
 
     def train(self, sets: Sequence[TrainingSet], *, task: str) -> list[Answers]:
         """Train what is missing or damaged and not given, and read what every model of `sets` answers, in order."""
@@ -219,7 +230,7 @@ class Laboratory:
         path = f"signals/target-{target.fingerprint}.safetensors"
         if not _is_answered(self.folder, path):
             answers = _ask(target, self.folder, self.queries)
-            difference = repeat_difference(target, _published(self.folder, "audit")[0])
+            difference = repeat_difference(target, published(self.folder, "audit")[0])
             _write_answers(self.folder, path, replace(answers, repeat_difference=difference))
         return _read_answers(self.folder, path)
 
@@ -310,7 +321,7 @@ def _seen(probe: Probe, asked: Asked) -> Arrays:
 
 
 def _asked(target: Target, folder: RunFolder, rows: npt.NDArray[np.intp], blueprint: Blueprint, seed: int) -> Asked:
-    records, own = (Records.of(*_published(folder, name)) for name in ("audit", "calibration"))
+    records, own = (Records.of(*published(folder, name)) for name in ("audit", "calibration"))
     return Asked(target, records.take(rows), own, blueprint, seed)
 
 
@@ -319,7 +330,7 @@ def _finished_model(job: _Job, folder: RunFolder) -> Target:
     model = _bare_model(job, folder)
     if job.through is None:
         return model
-    return job.through.apply(model, Records.of(*_published(folder, "reference")), job.training_set.seed)
+    return job.through.apply(model, Records.of(*published(folder, "reference")), job.training_set.seed)
 
 
 def _read_floats(folder: RunFolder, name: str) -> Arrays:
@@ -331,7 +342,7 @@ def _read_floats(folder: RunFolder, name: str) -> Arrays:
 
 def _is_done(job: _Job, folder: RunFolder) -> bool:
     given = job.training_set.given is not None
-    return _is_answered(folder, job.signals) and (given or _is_whole(folder.path(job.weights)))
+    return _is_answered(folder, job.signals) and (given or is_whole(folder.path(job.weights)))
 
 
 def _is_answered(folder: RunFolder, name: str) -> bool:
@@ -340,7 +351,7 @@ def _is_answered(folder: RunFolder, name: str) -> bool:
     return arrays is not None and arrays.keys() >= _KEPT
 
 
-def _is_whole(weights: Path) -> bool:
+def is_whole(weights: Path) -> bool:
     """Whether a weights file is there and as long as its header says; its content is trusted."""
     try:
         with safe_open(weights, framework="pt"):
@@ -384,12 +395,18 @@ def _write_answers(folder: RunFolder, name: str, answers: Answers) -> None:
 
 def _ask(target: Target, folder: RunFolder, queries: tuple[str, ...]) -> Answers:
     """What a model says about the published audit set and calibrating records."""
-    audit, coarse = observe_outputs(target, *_published(folder, "audit"), queries)
-    return Answers(audit, observe(target, *_published(folder, "calibration"), queries), coarse=coarse)
+    audit, coarse = observe_outputs(target, *published(folder, "audit"), queries)
+    return Answers(audit, observe(target, *published(folder, "calibration"), queries), coarse=coarse)
 
 
-def _published(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int64]]:
-    """The inputs (memory-mapped) and labels of `audit`, `others`, `calibration` or `reference`."""
+def share_records(folder: RunFolder, name: str, records: Records) -> None:
+    """Put decoded records into the run folder under the name of their part."""
+    folder.share(f"data/{name}-inputs.npy", records.inputs)
+    folder.share(f"data/{name}-labels.npy", records.labels)
+
+
+def published(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int64]]:
+    """The inputs (memory-mapped) and labels of one part of the data, as `share_records` left them."""
     inputs = np.load(folder.path(f"data/{name}-inputs.npy"), mmap_mode="r", allow_pickle=False)
     return inputs, np.load(folder.path(f"data/{name}-labels.npy"), allow_pickle=False)
 
@@ -401,7 +418,7 @@ def _part(arrays: Arrays, part: str) -> Arrays:
 def _train_and_observe(job: _Job) -> None:
     folder = RunFolder(job.folder)
     weights = folder.path(job.weights)
-    if job.training_set.given is None and not _is_whole(weights):
+    if job.training_set.given is None and not is_whole(weights):
         inputs, labels = _training_records(folder, job.training_set)
         trained = train(job.blueprint.template(), inputs, labels, job.recipe, seed=job.training_set.seed)
         state = {key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}
@@ -419,14 +436,14 @@ def _train_and_observe(job: _Job) -> None:
 
 
 def _training_records(folder: RunFolder, training_set: TrainingSet) -> tuple[Inputs, npt.NDArray[np.int64]]:
-    inputs, labels = _published(folder, "audit")
+    inputs, labels = published(folder, "audit")
     chosen = np.flatnonzero(training_set.included)
     parts = [(inputs[chosen], labels[chosen])]
     if training_set.others:
-        parts.append(_published(folder, "others"))
+        parts.append(published(folder, "others"))
     if (planting := training_set.planting) is not None:
         rows = planting.rows[planting.included]
-        parts.append((_published(folder, "reference")[0][rows], planting.labels[planting.included]))
+        parts.append((published(folder, "reference")[0][rows], planting.labels[planting.included]))
     found, labels = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     kept = ~np.isin(labels, training_set.without_classes)
     return (found[kept], labels[kept]) if training_set.without_classes else (found, labels)

@@ -32,7 +32,7 @@ from auditor.errors import InputError
 from auditor.findings import PlanFacts, Role
 from auditor.given_shadows import GivenShadows, read_given_shadows
 from auditor.intake import data_digest
-from auditor.inversion import LEAST_CLASSES, read_generator
+from auditor.inversion import OwnGenerator
 from auditor.policy_file import Policy, read_policy
 from auditor.records import printable
 from auditor.shadows import AuditSet, Planting, TrainingSet, draw_audit_set, draw_planting, inclusion_pairs, null_halves
@@ -42,6 +42,7 @@ from auditor.target import Target
 from auditor.threat import Access
 from auditor.training import default_recipe
 from auditor.trials import cost_of
+from auditor.verdict import LEAST_CLASSES
 
 __all__ = ["AuditOptions", "Design", "Preview", "design_of", "plan_facts", "preview", "settle_plan"]
 
@@ -201,8 +202,21 @@ def design_of(splits: Splits, *, cap: int, shadows: int, seed: int, given: Given
     return Design(audit_set, inclusion, null_halves(audit_set, generator(seed, "null models")), seed, given)
 
 
-def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: RunFolder | None) -> tuple[Plan, Design]:
+def settle_plan(
+    options: AuditOptions,
+    target: Target,
+    splits: Splits,
+    folder: RunFolder | None,
+    own: OwnGenerator | None = None,
+) -> tuple[Plan, Design]:
     """The plan to follow and its design; a plan that exists already is replayed, or refused if it is another's.
+
+    Args:
+        options: What the caller asks for.
+        target: The audited model.
+        splits: The owner's data.
+        folder: Of the run; None: nothing is kept.
+        own: The generator that the options name, if they name one.
 
     Raises:
         InputError: plan or policy is unreadable, or the plan is of another model, data, shadows, policy or options.
@@ -213,11 +227,11 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
     stored = folder.path(PLAN_NAME) if folder else None
     source = options.plan or stored
     if source is None or (options.plan is None and not source.exists()):
-        return _save(folder, *_fresh(options, target, splits, given, policy or Policy()))
+        return _save(folder, *_fresh(options, target, splits, given, policy or Policy(), own))
     plan = _read(source)
     _refuse_other_options(plan, options, target, splits, source)
     _refuse_other_canaries(plan, options, source)
-    _refuse_other_generator(plan, options, target, source)
+    _refuse_other_generator(plan, own, source)
     _refuse_other_policy(plan, policy, source)
     if (plan.model, plan.data) != (target.fingerprint, data_digest(splits)):
         raise InputError(
@@ -235,7 +249,12 @@ def settle_plan(options: AuditOptions, target: Target, splits: Splits, folder: R
 
 
 def _fresh(
-    options: AuditOptions, target: Target, splits: Splits, given: GivenShadows | None, policy: Policy
+    options: AuditOptions,
+    target: Target,
+    splits: Splits,
+    given: GivenShadows | None,
+    policy: Policy,
+    own: OwnGenerator | None,
 ) -> tuple[Plan, Design]:
     budget = budget_named(options.budget or _DEFAULT_BUDGET)
     seed = options.seed or 0
@@ -256,7 +275,7 @@ def _fresh(
         given=None if given is None else GivenFacts(name=given.name, digest=given.digest),
         canaries=_canaries_digest(options),
         class_controls=_class_controls(design.audit_set, attacks),
-        generator=None if options.generator is None else read_generator(options.generator, target).name,
+        generator=None if own is None else own.name,
         recipe=recipe,
         recipe_stated=splits.settings.training is not None,
         queries=queries_for(recipe, budget.name, splits.members.inputs.shape[1:]),
@@ -385,9 +404,8 @@ def _class_controls(audit_set: AuditSet, attacks: Sequence[str]) -> int:
     return _CLASS_CONTROLS if rebuilt and images and classes >= LEAST_CLASSES else 0
 
 
-def _refuse_other_generator(plan: Plan, options: AuditOptions, target: Target, source: Path) -> None:
-    found = None if options.generator is None else read_generator(options.generator, target).name
-    if found != plan.generator:
+def _refuse_other_generator(plan: Plan, own: OwnGenerator | None, source: Path) -> None:
+    if (None if own is None else own.name) != plan.generator:
         how = "without one" if plan.generator is None else "with the generator " + printable(plan.generator)
         raise InputError(f"{source} was made {how}.", "Choose a fresh --run-dir, or give --generator as then.")
 

@@ -18,7 +18,7 @@ from auditor.threat import Access
 __all__ = ["AccessFacts", "Doubt", "InversionFacts", "decide_inversion", "decide_membership", "doubts_of"]
 
 _PRIOR = 0.01
-_LEAST_CLASSES = 20
+LEAST_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -327,8 +327,8 @@ def _missing_for_inversion(own: InversionFacts, seen: InversionFacts) -> list[st
         nearer = "Reconstructions lie nearer to members than to other records"
         return [f"{nearer}, but members and non-members may differ without the model, and then they would."]
     missing = []
-    if own.classes < _LEAST_CLASSES:
-        missing.append(f"{own.classes} classes are too few: an interval over classes needs at least {_LEAST_CLASSES}.")
+    if own.classes < LEAST_CLASSES:
+        missing.append(f"{own.classes} classes are too few: an interval over classes needs at least {LEAST_CLASSES}.")
     else:
         missing.append("The reconstructions show no more of training records than the controls do.")
         if own.class_measured:

@@ -136,7 +136,8 @@ _HERE = (
             access=Access.WEIGHTS,
             needs=("gradients", "an image prior"),
             formula="search of the prior for images that look real and that the model takes for the class",
-            changed="a small GAN in place of the paper's; 300 steps in place of 1,500, 3 restarts in place of 5",
+            changed="a small hinge GAN in place of the paper's WGAN-GP (your own generator: no critic); 300 steps, "
+            "not 1,500; 3 restarts, not 5",
             settings={"iterations": 300, "restarts": 3},
         ),
         adapters.gmi_style,
@@ -170,7 +171,7 @@ _HERE = (
             access=Access.LABELS,
             needs=("an image prior",),
             formula="walk from the class boundary inward, by labels of points on a growing sphere",
-            changed="a small GAN in place of the paper's; at most 150 rounds",
+            changed="a small GAN in place of the paper's; at most 150 rounds and 5,000 first draws",
             settings={"directions": 32, "max_iterations": 150},
         ),
         adapters.boundary_repulsion,
@@ -187,7 +188,8 @@ _HERE = (
             access=Access.WEIGHTS,
             needs=("gradients", "features", "an image prior", "images of the attacker's own"),
             formula="GMI with the logit loss held in place by features, averaged over the target and students",
-            changed="a small GAN; 300 steps in place of 2,400, 3 restarts; 2 small students, not 3 EfficientNets",
+            changed="a small hinge GAN (your own generator: no critic); 300 steps in place of 2,400, 3 restarts; 2 "
+            "small students, not 3 pre-trained EfficientNets",
             settings={"iterations": 300, "restarts": 3, "students": 2, "student_epochs": 10},
         ),
         adapters.lomma_style,

@@ -7,7 +7,6 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -17,9 +16,8 @@ from auditor.inversion.given import Given, InversionAttack, UnfitError, View, un
 from auditor.inversion.kept import arrays_of
 from auditor.inversion.prior import PriorSource, load_prior, train_prior
 from auditor.inversion.scene import Rows
-from auditor.laboratory import Blueprint
+from auditor.laboratory import Blueprint, published
 from auditor.membership.measure import crash_report
-from auditor.records import Inputs
 from auditor.signals import same_noise
 from auditor.target import Target
 from auditor.wrappers import OutputWrapper
@@ -93,6 +91,11 @@ class PriorJob:
         """Where it is kept."""
         return self.source.file
 
+    @property
+    def crash(self) -> str:
+        """Where it is kept how its training ended, if it crashed."""
+        return f"{self.answer}.crash.txt"
+
 
 def most_images(target: Target) -> int:
     """How many public or auxiliary images are used at most: fewer where they are large."""
@@ -100,19 +103,22 @@ def most_images(target: Target) -> int:
 
 
 def prepare(job: EvaluatorJob | PriorJob) -> None:
-    """Train an evaluation network or a prior, and keep it."""
+    """Train an evaluation network or a prior, and keep it; without a prior only the attacks that search it fail."""
     if isinstance(job, EvaluatorJob):
         _train_judge(job)
         return
     folder, template = RunFolder(job.folder), job.blueprint.template()
-    images = unit_images(template, _stored(folder, "public")[0])
-    train_prior(job.source, images.to(template.device), folder)
+    try:
+        images = unit_images(template, published(folder, "public")[0])
+        train_prior(job.source, images.to(template.device), folder)
+    except Exception as error:  # noqa: BLE001 - told in the report; attacks without a prior go on
+        folder.write_text(job.crash, crash_report(error))
 
 
 def _train_judge(job: EvaluatorJob) -> None:
     folder, template = RunFolder(job.folder), job.blueprint.template()
-    parts = [_stored(folder, name) for name in ("calibration", "reference")]
-    audited, labels = _stored(folder, "audit")
+    parts = [published(folder, name) for name in ("calibration", "reference")]
+    audited, labels = published(folder, "audit")
     parts.append((audited[job.rows.all], labels[job.rows.all]))
     images = torch.cat([unit_images(template, inputs[: most_images(template)]) for inputs, _ in parts])
     known = np.concatenate([labels[: most_images(template)] for _, labels in parts])
@@ -138,9 +144,9 @@ def attack_model(job: AttackJob) -> None:
 
 
 def _given(job: AttackJob, model: Target, folder: RunFolder) -> Given:
-    public = unit_images(model, _stored(folder, "public")[0]) if job.public else None
-    audited = _stored(folder, "audit")[0]
-    own = unit_images(model, _stored(folder, "calibration")[0][: most_images(model)]) if public is None else public
+    public = unit_images(model, published(folder, "public")[0]) if job.public else None
+    audited = published(folder, "audit")[0]
+    own = unit_images(model, published(folder, "calibration")[0][: most_images(model)]) if public is None else public
     given = Given(
         view=View(model),
         classes=job.classes,
@@ -152,11 +158,3 @@ def _given(job: AttackJob, model: Target, folder: RunFolder) -> Given:
     )
     wanted = job.prior is not None and job.attack.needs in ("prior", "own generator")
     return replace(given, prior=load_prior(job.prior, folder, model)) if wanted and job.prior else given
-
-
-def _stored(folder: RunFolder, name: str) -> tuple[Inputs, npt.NDArray[np.int64]]:
-    """Inputs (memory-mapped) and labels of one part of the data, as `Laboratory.publish` left them."""
-    inputs = np.load(folder.path(f"data/{name}-inputs.npy"), mmap_mode="r", allow_pickle=False)
-    labels = folder.path(f"data/{name}-labels.npy")
-    known = np.load(labels, allow_pickle=False) if labels.exists() else np.full(len(inputs), -1)
-    return inputs, known

@@ -26,11 +26,10 @@ from auditor.stats.estimate import Estimate
 from auditor.stats.intervals import mean, proportion
 from auditor.stats.multiplicity import holm
 from auditor.threat import Access
-from auditor.verdict import InversionFacts
+from auditor.verdict import LEAST_CLASSES, InversionFacts
 from reference_attacks.inversion.material import Inverted
 
 __all__ = [
-    "LEAST_CLASSES",
     "LeftOut",
     "best_of_draws",
     "inversion_facts",
@@ -41,7 +40,6 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_CLASSES = 20
 _LEAST_FOR_TOP5 = 10
 _ANOTHER_MODEL = "a model trained on other records of the same classes"
 _CLASS_MEAN = "the mean image of other records of the class"
@@ -69,7 +67,6 @@ def measure_classes(
     control: Inverted,
     scene: Scene,
     left_out: Sequence[LeftOut] = (),
-    public: Tensor | None = None,
 ) -> InversionResult:
     """Measure images of classes.
 
@@ -79,14 +76,13 @@ def measure_classes(
         control: What it made of the control model, with equal settings.
         scene: What both are held against.
         left_out: What it made of models without some of the classes; none where this is not measured.
-        public: Unselected images [image, channel, height, width].
     """
     gains = _gains(own.images, scene)
     record = (
         _over_classes("Record excess", gains - _gains(control.images, scene), _ANOTHER_MODEL),
-        _over_classes("Record excess", gains - _gains(scene.class_means[:, None], scene), _CLASS_MEAN),
+        _over_classes("Record excess", gains - (scene.mean_to_non_members - scene.mean_to_members), _CLASS_MEAN),
     )
-    by_class = _class_excess(own.images, scene, left_out, public)
+    by_class = _class_excess(own.images, scene, left_out)
     return InversionResult(
         card=card,
         status="completed",
@@ -119,11 +115,11 @@ def measure_records(card: AttackCard, own: Rebuilt, control: Rebuilt, scene: Sce
     rebuilt, other = (_by_class(one.images, scene) for one in (own, control))
     means = [(image.expand_as(a), image.expand_as(b)) for image, (a, b) in zip(scene.class_means, rebuilt, strict=True)]
     members, non_members = _errors(rebuilt, scene)
-    by_mean, _ = _errors(means, scene)
+    members_by_mean, others_by_mean = _errors(means, scene)
     gap = non_members - members
     record = (
         _over_classes("Record excess", gap - _gap(other, scene), _ANOTHER_MODEL),
-        _over_classes("Record excess", gap - _gap(means, scene), _CLASS_MEAN),
+        _over_classes("Record excess", gap - (others_by_mean - members_by_mean), _CLASS_MEAN),
     )
     return InversionResult(
         card=card,
@@ -135,7 +131,7 @@ def measure_records(card: AttackCard, own: Rebuilt, control: Rebuilt, scene: Sce
             _plain("Inversion error of members (MSE)", members),
             _plain("Inversion error of non-members (MSE)", non_members),
             _plain("Memorisation gap (MSE)", gap),
-            _plain("What it shows beyond the class mean (MSE)", by_mean - members),
+            _plain("What it shows beyond the class mean (MSE)", members_by_mean - members),
             *_similarity(rebuilt, scene),
             _plain("Right record found among those of its class, above chance", _retrieved(rebuilt, scene)),
             *_recognised(torch.stack([a[:1] for a, _ in rebuilt]), scene),
@@ -219,9 +215,7 @@ def _gains(images: Tensor, scene: Scene) -> Floats:
 _CLASS_CONTROLS = 2
 
 
-def _class_excess(
-    images: Tensor, scene: Scene, left_out: Sequence[LeftOut], public: Tensor | None
-) -> tuple[_Tested, ...]:
+def _class_excess(images: Tensor, scene: Scene, left_out: Sequence[LeftOut]) -> tuple[_Tested, ...]:
     restarts = images.shape[1]
     shown = scene.recognition(images.flatten(0, 1)).reshape(len(scene.classes), restarts, -1)
     own = np.array([shown[index, :, label].max() for index, label in enumerate(scene.classes)])
@@ -235,8 +229,7 @@ def _class_excess(
             ]
         )
         tested.append(_over_classes("Class excess", own - drawn, _OTHER_CLASSES))
-    if public is not None:
-        seen = scene.recognition(public)
+    if (seen := scene.public_recognition) is not None:
         drawn = np.array([best_of_draws(seen[:, label], restarts) for label in scene.classes])
         tested.append(_over_classes("Class excess", own - drawn, _PUBLIC))
     return tuple(tested)
@@ -286,8 +279,7 @@ def _distances(images: Tensor, scene: Scene) -> list[Measurement]:
     found = []
     for members, who in ((True, "member"), (False, "non-member")):
         found.append(_plain(f"Distance to the nearest {who} (MSE)", scene.nearest_pixels(images, members=members)))
-    means = scene.class_means[:, None]
-    found.append(_plain("The class mean's to the nearest member (MSE)", scene.nearest_pixels(means, members=True)))
+    found.append(_plain("The class mean's to the nearest member (MSE)", scene.mean_to_members))
     for members, who in ((True, "member"), (False, "non-member")):
         values = scene.nearest_features(images, members=members)
         found.append(_plain(f"Feature distance to the nearest {who}", values, _TWO_RECORDS))

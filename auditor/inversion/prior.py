@@ -18,9 +18,11 @@ from torch import Tensor
 from auditor.checkpoint.factories import absolute_factory, load_factory
 from auditor.compute import RunFolder, digest, generator, rename_into_place
 from auditor.errors import InputError
+from auditor.findings import Measurement
 from auditor.inversion.given import Prior
 from auditor.laboratory import Blueprint
 from auditor.records import printable
+from auditor.stats.intervals import proportion
 from auditor.target import Target
 from reference_attacks.priors import gan, own_generator, quality
 
@@ -31,6 +33,7 @@ __all__ = [
     "advance_prior",
     "describe_prior",
     "load_prior",
+    "measure_prior",
     "read_generator",
     "train_prior",
     "untrained_prior",
@@ -73,7 +76,7 @@ class PriorSource:
         """
         drawn = int(generator(seed, "prior").integers(2**31))
         preprocessing = blueprint.facts.preprocessing.model_dump(mode="json")
-        name = own.name if own else f"gan-{digest(public, preprocessing, drawn)}"
+        name = own.name if own else f"gan-{digest(public, preprocessing, drawn, str(_SETTINGS))}"
         return cls(own, name, drawn)
 
     @property
@@ -169,7 +172,7 @@ def train_prior(source: PriorSource, images: Tensor, folder: RunFolder) -> None:
     prior = gan.train(images[seen.to(images.device)], rng=rng, settings=_SETTINGS, progress=progress)
     found = _quality(prior, images[held_out.to(images.device)], rng)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in prior.tensors().items()}
-    tensors[_QUALITY] = torch.tensor([found.diversity, found.coverage, float(found.collapsed), found.samples])
+    tensors[_QUALITY] = torch.tensor([found.coverage, float(found.collapsed), float(found.samples)])
     rename_into_place(folder.path(source.file), lambda temporary: save_file(tensors, temporary))
     folder.path(source.unfinished).unlink(missing_ok=True)
 
@@ -202,13 +205,30 @@ def describe_prior(source: PriorSource, folder: RunFolder) -> str:
     """What the report says of it."""
     if source.own is not None:
         return f"the user's own generator, {source.name}"
-    kept = folder.read_arrays(source.file) or {}
-    diversity, coverage, collapsed, samples = (float(one) for one in np.asarray(kept[_QUALITY]))
-    verdict = "collapsed: attacks with it say little" if collapsed else "not collapsed"
-    return (
-        f"a GAN trained on public/ for {_SETTINGS.steps:,} steps, {verdict}: of {samples:.0f} samples, diversity "
-        f"{diversity:.2f} of that of real images; {coverage:.0%} of held-out images have a sample near them"
-    )
+    verdict = "collapsed: attacks with it say little" if _kept_quality(source, folder).collapsed else "not collapsed"
+    return f"a GAN trained on public/ for {_SETTINGS.steps:,} steps, {verdict}"
+
+
+def measure_prior(source: PriorSource, folder: RunFolder) -> tuple[Measurement, ...]:
+    """How much of public/ its samples reach; nothing of a user's own generator."""
+    if source.own is not None:
+        return ()
+    found = _kept_quality(source, folder)
+    share = proportion(round(found.coverage * found.samples), found.samples, unit="images")
+    return (Measurement(name="Held-out public images with a sample of the prior near them", estimate=share),)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    coverage: float
+    collapsed: bool
+    samples: int
+
+
+def _kept_quality(source: PriorSource, folder: RunFolder) -> _Kept:
+    arrays = folder.read_arrays(source.file) or {}
+    coverage, collapsed, samples = np.asarray(arrays[_QUALITY])
+    return _Kept(float(coverage), bool(collapsed), int(samples))
 
 
 # --- timed trials ----------------------------------------------------------------------------------------------------

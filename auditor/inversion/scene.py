@@ -74,6 +74,7 @@ class Scene:
         non_members: As many of each.
         class_means: Mean population image of each class [class, channel, height, width].
         evaluators: Evaluation networks.
+        public: Unselected images [image, channel, height, width]; None where there are none.
     """
 
     classes: tuple[int, ...]
@@ -81,9 +82,17 @@ class Scene:
     non_members: tuple[Tensor, ...]
     class_means: Tensor
     evaluators: tuple[Evaluator, ...]
+    public: Tensor | None = None
 
     @classmethod
-    def of(cls, target: Target, audit_set: AuditSet, rows: Rows, evaluators: Sequence[Evaluator]) -> Scene:
+    def of(
+        cls,
+        target: Target,
+        audit_set: AuditSet,
+        rows: Rows,
+        evaluators: Sequence[Evaluator],
+        public: Tensor | None,
+    ) -> Scene:
         """Decode what the rows name."""
         inputs = audit_set.records.inputs
         labels = _population_labels(audit_set)
@@ -96,6 +105,7 @@ class Scene:
                 [unit_images(target, population[labels == label]).mean(0) for label in rows.classes]
             ),
             evaluators=tuple(evaluators),
+            public=public,
         )
 
     # --- pixels ------------------------------------------------------------------------------------------------------
@@ -144,6 +154,21 @@ class Scene:
     def recognition(self, images: Tensor) -> Floats:
         """Mean probability of every class by the evaluation networks, float64 [image, class]."""
         return np.asarray(np.mean([one.probabilities(images) for one in self.evaluators], axis=0))
+
+    @cached_property
+    def public_recognition(self) -> Floats | None:
+        """The same of the unselected images: what every attack is held against is asked once."""
+        return None if self.public is None else self.recognition(self.public)
+
+    @cached_property
+    def mean_to_members(self) -> Floats:
+        """Error of each class mean to the nearest member [class]."""
+        return self.nearest_pixels(self.class_means[:, None], members=True)
+
+    @cached_property
+    def mean_to_non_members(self) -> Floats:
+        """Error of each class mean to the nearest non-member [class]."""
+        return self.nearest_pixels(self.class_means[:, None], members=False)
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from auditor.inversion.given import InversionAttack, Rebuilt, unit_images
 from auditor.inversion.jobs import TOOK, AttackJob, EvaluatorJob, Parked, PriorJob, attack_model, most_images, prepare
 from auditor.inversion.kept import read_material
 from auditor.inversion.measure import LeftOut, measure_classes, measure_records
-from auditor.inversion.prior import LEAST_PUBLIC, OwnGenerator, PriorSource, describe_prior
+from auditor.inversion.prior import LEAST_PUBLIC, OwnGenerator, PriorSource, describe_prior, measure_prior
 from auditor.inversion.scene import Rows, Scene, rows_of
-from auditor.laboratory import Laboratory
+from auditor.laboratory import Laboratory, is_whole, share_records
 from auditor.membership.measure import crash_report
 from auditor.shadows import AuditSet, TrainingSet
 from auditor.splits import Records
@@ -91,42 +91,43 @@ class Workshop:
         """Run attacks and measure them; every result says what became of its attack."""
         shape = models.target.facts.preprocessing.input_size
         rows = rows_of(self.audit_set, models.target.facts.num_classes, int(np.prod(shape)))
-        reasons = [self._why_not(attack, rows) for attack in attacks]
-        runnable = [attack for attack, reason in zip(attacks, reasons, strict=True) if not reason]
+        reasons = {attack.card.id: self._why_not(attack, rows) for attack in attacks}
+        ended = {one.card.id: _skipped(one, reasons[one.card.id]) for one in attacks if reasons[one.card.id]}
+        runnable = [attack for attack in attacks if attack.card.id not in ended]
         if not runnable:
-            return Inversions(tuple(_skipped(one, reason) for one, reason in zip(attacks, reasons, strict=True)))
+            return Inversions(tuple(ended.values()))
         self._publish(models)
+        prior, judges = self._prior_source(runnable), self._judges(rows)
         try:
-            prior, judges = self._prior_source(runnable), self._judges(rows)
-            self._prepare(judges, prior)
+            lost = self._prepare(judges, prior)
             evaluators = self._loaded(judges)
         except BrokenExecutor:
             raise
-        except Exception as error:  # noqa: BLE001 - without judges or prior no attack counts; the rest of the report comes
+        except Exception as error:  # noqa: BLE001 - without judges no attack counts; the rest of the report comes
             told = crash_report(error)
-            return Inversions(
-                tuple(
-                    _skipped(one, reason) if reason else _crashed(one, told)
-                    for one, reason in zip(attacks, reasons, strict=True)
-                )
-            )
+            return Inversions(tuple(ended.get(one.card.id) or _crashed(one, told) for one in attacks))
+        if lost:
+            ended |= {one.card.id: _crashed(one, lost) for one in runnable if one.needs == "prior"}
+            runnable = [attack for attack in runnable if attack.card.id not in ended]
         jobs = self._jobs(runnable, models, rows, prior)
         self._do(jobs)
-        scene = Scene.of(models.target, self.audit_set, rows, evaluators)
-        public = self._public_images(models.target)
+        scene = Scene.of(models.target, self.audit_set, rows, evaluators, self._public_images(models.target))
         results = tuple(
-            _skipped(attack, reason)
-            if reason
-            else self._measured(attack, [job for job in jobs if job.attack is attack], scene, public)
-            for attack, reason in zip(attacks, reasons, strict=True)
+            ended.get(attack.card.id) or self._measured(attack, [job for job in jobs if job.attack is attack], scene)
+            for attack in attacks
         )
-        setup = InversionSetup(
-            evaluators=tuple(_accuracy_of(one) for one in evaluators),
-            public_images=0 if public is None else len(public),
-            prior="" if prior is None else describe_prior(prior, self.laboratory.folder),
+        setup = self._setup(scene, None if lost else prior, models)
+        return Inversions(results, setup, tuple(self._timing(one, jobs) for one in runnable))
+
+    def _setup(self, scene: Scene, prior: PriorSource | None, models: Models) -> InversionSetup:
+        folder = self.laboratory.folder
+        return InversionSetup(
+            evaluators=tuple(_accuracy_of(one) for one in scene.evaluators),
+            public_images=0 if scene.public is None else len(scene.public),
+            prior="" if prior is None else describe_prior(prior, folder),
+            prior_quality=() if prior is None else measure_prior(prior, folder),
             class_controls=len(models.left_out),
         )
-        return Inversions(results, setup, tuple(self._timing(one, jobs) for one in runnable))
 
     def _timing(self, attack: InversionAttack, jobs: Sequence[AttackJob]) -> Timing:
         """What an attack took on all models, in the run that finished it; the prior is none of it."""
@@ -152,7 +153,7 @@ class Workshop:
     def _publish(self, models: Models) -> None:
         folder = self.laboratory.folder
         if self.public is not None:
-            folder.share("data/public-inputs.npy", self.public.inputs[: most_images(models.target)])
+            share_records(folder, "public", self.public.take(np.arange(min(self.public.n, most_images(models.target)))))
 
     def _public_images(self, target: Target) -> Tensor | None:
         return None if self.public is None else unit_images(target, self.public.inputs[: most_images(target)])
@@ -189,13 +190,18 @@ class Workshop:
             for kind in EVALUATORS
         ]
 
-    def _prepare(self, judges: Sequence[EvaluatorJob], prior: PriorSource | None) -> None:
-        """Train what is missing of evaluation networks and prior; the longest first."""
+    def _prepare(self, judges: Sequence[EvaluatorJob], prior: PriorSource | None) -> str:
+        """Train what is missing of evaluation networks and prior, the longest first; returns how the prior was lost."""
         laboratory, jobs = self.laboratory, list[EvaluatorJob | PriorJob](judges)
-        if prior is not None and prior.own is None:
-            jobs.insert(0, PriorJob(prior, laboratory.blueprint, laboratory.folder.root))
-        missing = [job for job in jobs if laboratory.folder.read_arrays(job.answer) is None]
+        folder = laboratory.folder
+        gan = None if prior is None or prior.own else PriorJob(prior, laboratory.blueprint, folder.root)
+        if gan is not None:
+            jobs.insert(0, gan)
+            folder.path(gan.crash).unlink(missing_ok=True)
+        missing = [job for job in jobs if folder.read_arrays(job.answer) is None]
         laboratory.workers.run(prepare, missing, task="evaluation networks and prior", progress=laboratory.progress)
+        lost = gan is not None and folder.path(gan.crash).exists()
+        return folder.path(gan.crash).read_text(encoding="utf-8") if gan is not None and lost else ""
 
     def _loaded(self, judges: Sequence[EvaluatorJob]) -> list[Evaluator]:
         template, folder = self.laboratory.blueprint, self.laboratory.folder
@@ -221,7 +227,7 @@ class Workshop:
                 ]
             ),
         ]
-        jobs = []
+        jobs, public = [], self._digest_of_public
         for attack in attacks:
             seed = int(generator(self.seed, f"inversion {attack.card.id}").integers(2**31))
             for model in parked if attack.rebuilds == "classes" else parked[:2]:
@@ -232,7 +238,7 @@ class Workshop:
                     str(target.fingerprint),
                     classes,
                     rows.all,
-                    self._digest_of_public,
+                    public,
                     "" if prior is None else prior.name,
                     seed,
                 )
@@ -261,9 +267,7 @@ class Workshop:
                 laboratory.folder.path(ended).unlink(missing_ok=True)
         laboratory.workers.run(attack_model, missing, task="inversion attacks", progress=laboratory.progress)
 
-    def _measured(
-        self, attack: InversionAttack, jobs: Sequence[AttackJob], scene: Scene, public: Tensor | None
-    ) -> InversionResult:
+    def _measured(self, attack: InversionAttack, jobs: Sequence[AttackJob], scene: Scene) -> InversionResult:
         folder = self.laboratory.folder
         for job in jobs:
             if (unfit := folder.path(job.unfit)).exists():
@@ -282,7 +286,7 @@ class Workshop:
                     if isinstance(one, Inverted)
                 ]
                 gallery = gallery_of_classes(own.images, scene.classes, self.pictured) if self.pictured else ()
-                result = measure_classes(attack.card, own, control, scene, without, public)
+                result = measure_classes(attack.card, own, control, scene, without)
                 return result.model_copy(update={"gallery": gallery})
             return _crashed(attack, "It gave back one kind of material for the target and another for its control.")
         except Exception as error:  # noqa: BLE001 - whatever a method gives back, the rest of the report must still come
@@ -305,7 +309,7 @@ def _accuracy_of(evaluator: Evaluator) -> Measurement:
 def _park(target: Target, folder: RunFolder) -> Parked:
     """Put the target's weights where workers find them."""
     path = folder.path(f"models/target-{target.fingerprint}.safetensors")
-    if not path.exists():
+    if not is_whole(path):
         state = {name: tensor.contiguous().cpu() for name, tensor in target.module.state_dict().items()}
         rename_into_place(path, lambda temporary: save_file(state, temporary))
     return Parked("target", path, target.fingerprint, target.wrapper)

@@ -440,7 +440,7 @@ DEFAULTS = (
         "fewest classes for inversion",
         "20",
         "intervals are over classes",
-        ("auditor.verdict._LEAST_CLASSES",),
+        ("auditor.verdict.LEAST_CLASSES",),
         ("inversion",),
     ),
     Default(

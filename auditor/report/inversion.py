@@ -92,13 +92,14 @@ def setup(report: AuditReport) -> Facts:
         return ()
     controls = f"{count(had.class_controls)} models, each trained without a part of the classes"
     without = "none trained, so that the class question cannot be answered"
-    judges = tuple(
-        f"{clean(one.name)}: {cell(one.estimate, unit_of(one))}, {counts(one.estimate.n)}" for one in had.evaluators
+    judges, quality = (
+        tuple(f"{clean(one.name)}: {cell(one.estimate, unit_of(one))}, {counts(one.estimate.n)}" for one in part)
+        for part in (had.evaluators, had.prior_quality)
     )
     return (
         ("Evaluation networks", judges or "none"),
         ("Public images", f"{count(had.public_images)} to learn from" if had.public_images else "none"),
-        ("Image prior", clean(had.prior) or "none"),
+        ("Image prior", (clean(had.prior), *quality) if had.prior else "none"),
         ("Class controls", controls if had.class_controls else without),
     )
 

@@ -37,16 +37,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reference_attacks.inversion.losses import ClassLoss, cross_entropy, max_margin
+from reference_attacks.inversion.losses import class_loss
 from reference_attacks.inversion.material import Generator, Images, Inverted
 
-__all__ = ["GMI", "IdentityLoss", "differentiable_logits", "invert", "loss_named", "search"]
+__all__ = ["GMI", "IdentityLoss", "differentiable_logits", "invert", "search"]
 
 IdentityLoss = Literal["cross-entropy", "max-margin", "logit"]
 
@@ -84,7 +84,9 @@ class GMI:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        loss_named(self.identity_loss)
+        if self.identity_loss not in get_args(IdentityLoss):
+            allowed = "'cross-entropy', 'max-margin' or 'logit'"
+            raise ValueError(f"identity_loss must be {allowed}, got {self.identity_loss!r}")
         if not 0.0 < self.identity_weight < math.inf:
             raise ValueError(f"identity_weight must be positive, got {self.identity_weight}")
         if not 0.0 < self.learning_rate < math.inf:
@@ -96,23 +98,6 @@ class GMI:
         counts = (self.iterations, self.restarts, self.averaged_over, self.batch_size)
         if min(counts) < 1:
             raise ValueError(f"iterations, restarts, averaged_over and batch_size must be at least 1, got {counts}")
-
-
-def loss_named(name: IdentityLoss) -> ClassLoss:
-    """The loss of that name.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    match name:
-        case "cross-entropy":
-            return cross_entropy
-        case "max-margin":
-            return max_margin
-        case "logit":
-            return _minus_logit
-        case _:
-            raise ValueError(f"identity_loss must be 'cross-entropy', 'max-margin' or 'logit', got {name!r}")
 
 
 def invert(
@@ -140,7 +125,7 @@ def invert(
     Raises:
         ValueError: If there is no class, the logits carry no gradient or the critic does not judge each image.
     """
-    loss = loss_named(settings.identity_loss)
+    loss = class_loss(settings.identity_loss)
 
     def identity(images: Tensor, targets: Tensor) -> Tensor:
         return loss(differentiable_logits(logits, images), targets)
@@ -246,7 +231,3 @@ def _realness(critic: Images, images: Tensor) -> Tensor:
     if judged.numel() != len(images):
         raise ValueError(f"critic must give one number for each of {len(images)} images, got {tuple(judged.shape)}")
     return judged.flatten()
-
-
-def _minus_logit(logits: Tensor, classes: Tensor) -> Tensor:
-    return -logits.gather(1, classes[:, None]).squeeze(1)

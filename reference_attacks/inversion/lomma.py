@@ -43,6 +43,7 @@ from torch import Tensor, nn
 
 from reference_attacks.inversion import gmi
 from reference_attacks.inversion.gmi import GMI, IdentityLoss
+from reference_attacks.inversion.losses import class_loss
 from reference_attacks.inversion.material import Generator, Images, Inverted
 from reference_attacks.inversion.students import Students, StudentTraining, distill_students
 
@@ -159,7 +160,7 @@ def invert(
     Raises:
         ValueError: If there is no class, the logits carry no gradient or the critic does not judge each image.
     """
-    loss = gmi.loss_named(settings.identity_loss)
+    loss = class_loss(settings.identity_loss)
     students = learned.students.networks
 
     def identity(images: Tensor, targets: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """What is made of reconstructions: known gains, exact expectations, no excess without a leak."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -164,7 +165,8 @@ def test_a_class_that_is_rebuilt_is_a_class_excess():
     world = scene()
     images = noisy(world.class_means, 1)[:, None]
     public = torch.rand(40, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
-    result = measure_classes(CARD, inverted(images), inverted(images), world, halves(world, images), public)
+    shown = replace(world, public=public)
+    result = measure_classes(CARD, inverted(images), inverted(images), shown, halves(world, images))
     assert [one.estimate.low > 0.3 for one in result.class_excess] == [True, True]
     assert with_findings([result], 0.05)[0].class_found
 
@@ -173,7 +175,8 @@ def test_images_that_anyone_has_are_none():
     world = scene()
     public = torch.rand(200, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
     images = public[:CLASSES, None]
-    result = measure_classes(CARD, inverted(images), inverted(images), world, halves(world, images), public)
+    shown = replace(world, public=public)
+    result = measure_classes(CARD, inverted(images), inverted(images), shown, halves(world, images))
     assert result.class_p_value > 0.05
     assert not with_findings([result], 0.05)[0].class_found
 

@@ -10,7 +10,7 @@ import torch
 from auditor.battery import INVERSION
 from auditor.compute import SILENT, Clock, RunFolder
 from auditor.findings import AttackCard, Family, Fidelity, Paper
-from auditor.inversion import InversionAttack, Models, Workshop, evaluators
+from auditor.inversion import InversionAttack, Models, Workshop, evaluators, jobs
 from auditor.inversion.scene import rows_of
 from auditor.laboratory import Blueprint, Laboratory
 from auditor.shadows import AuditSet, TrainingSet
@@ -121,6 +121,19 @@ def test_a_crash_is_tried_again(bench):
     workshop, models = bench
     assert workshop.run([row(broken)], models).results[0].status == "failed"
     assert workshop.run([row(black)], models).results[0].status == "completed"
+
+
+def test_a_lost_prior_fails_only_what_searches_it(bench, monkeypatch):
+    def no_memory(*_):
+        raise RuntimeError("no memory for the prior")
+
+    monkeypatch.setattr(jobs, "train_prior", no_memory)
+    workshop, models = bench
+    workshop = replace(workshop, public=Records.of(parts(150, 0, 0)[0][0], np.full(150, -1)))
+    searching, plain = workshop.run([row(black, "searching", needs="prior"), row(black, "plain")], models).results
+    assert searching.status == "failed"
+    assert "no memory for the prior" in searching.reason
+    assert plain.status == "completed"
 
 
 def test_other_weights_are_asked_again(bench):

@@ -197,6 +197,9 @@ def setup(class_controls: int) -> InversionSetup:
         ),
         public_images=20_000,
         prior="a small GAN trained on public/: 20,000 images, 32 × 32, 60 epochs",
+        prior_quality=(
+            Measurement(name="Images of public/ that the prior covers", estimate=share(0.64, 200, "images")),
+        ),
         class_controls=class_controls,
     )
 

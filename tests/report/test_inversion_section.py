@@ -11,7 +11,6 @@ import pytest
 from pydantic import ValidationError
 
 from auditor.findings import PICTURE_SIDE, GalleryPicture
-from auditor.inversion import LEAST_CLASSES
 from auditor.report import (
     appendix,
     inversion,
@@ -26,6 +25,7 @@ from auditor.report import (
 from auditor.report.jsonfile import without_pictures
 from auditor.report.page import build_page
 from auditor.threat import Access
+from auditor.verdict import LEAST_CLASSES
 from tests.report.example import leaky, persons
 from tests.report.inverted import CLASS_MEAN, PUBLIC, png, with_pictures
 
@@ -137,7 +137,9 @@ def test_what_the_attacker_had():
         "Accuracy of the plain evaluation network on held-out records: 93"
     )
     assert setup["Public images"] == "20,000 to learn from"
-    assert "GAN" in setup["Image prior"]
+    about, quality = setup["Image prior"]
+    assert "GAN" in about
+    assert quality.startswith("Images of public/ that the prior covers: 64")
     assert setup["Class controls"].startswith("2 models")
     assert "cannot be answered" in dict(inversion.setup(leaky()))["Class controls"]
     assert inversion.setup(leaky().model_copy(update={"inversion_setup": None})) == ()
