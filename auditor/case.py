@@ -14,8 +14,8 @@ import torch
 from auditor.battery import Plan, software
 from auditor.canaries import Canaries, read_canaries, without_canaries
 from auditor.checks import Subject
-from auditor.comparison import through_of
 from auditor.compute import Clock, Progress, RunFolder, Workers, default_workers, resolve_device
+from auditor.defenses import applied_to
 from auditor.findings import DataFacts
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion import Models, OwnGenerator, Workshop, read_generator
@@ -168,8 +168,8 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
         audit_set = design.audit_set
         key = load_key(options.key or folder.root.parent / "privaudit.key")
         blueprint = Blueprint(target.architecture, target.facts, str(target.device))
-        through = through_of(target)
-        laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, through)
+        defense = applied_to(target)
+        laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, defense)
         with clock.phase("lay out the records"):
             laboratory.publish()
             context = records_context(target, audit_set, plan.seed)

@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.compute import generator
-from auditor.defenses import DEFENSES, Defense
+from auditor.defense import Applied, Defense, Holding
+from auditor.defenses import DEFENSES
 from auditor.findings import DefenseEffect, DefenseResult, Endpoint, Measurement, Metric, Role
-from auditor.laboratory import Answers, Laboratory, Through
+from auditor.laboratory import Answers, Laboratory
 from auditor.limits import Limits
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.measure import Jury, Scored, crash_report, run_attack
 from auditor.shadows import TrainingSet
 from auditor.signals import class_probabilities
+from auditor.splits import Records
 from auditor.stats.auc import auc_difference
 from auditor.stats.bootstrap import bca
 from auditor.stats.estimate import Estimate
@@ -29,7 +31,7 @@ from auditor.stats.low_fpr import tpr_at_fpr_difference
 from auditor.target import Target
 from auditor.threat import Access
 
-__all__ = ["Undefended", "compare", "compare_all", "through_of"]
+__all__ = ["Undefended", "compare", "compare_all"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,11 +56,6 @@ class Undefended:
     seed: int
 
 
-def through_of(target: Target) -> Through | None:
-    """The defense that the target was saved with: its shadows are defended alike, each refitted (DESIGN 7.12)."""
-    return next((Through(one.card.id, one.apply) for one in DEFENSES if one.card.id == target.facts.wrapper), None)
-
-
 def compare_all(chosen: Sequence[str], laboratory: Laboratory, before: Undefended) -> tuple[DefenseResult, ...]:
     """Every defense that the plan names, in the order of the table."""
     return tuple(compare(defense, laboratory, before) for defense in DEFENSES if defense.card.id in chosen)
@@ -76,8 +73,10 @@ def compare(defense: Defense, laboratory: Laboratory, before: Undefended) -> Def
 
 
 def _compare(defense: Defense, laboratory: Laboratory, before: Undefended) -> DefenseResult:
-    defended = defense.apply(before.target, laboratory.audit_set.reference, before.seed)
-    through = replace(laboratory, through=Through(defense.card.id, defense.apply))
+    applied, audit_set = Applied(defense), laboratory.audit_set
+    members = Records.concatenate([audit_set.records.take(audit_set.membership), audit_set.others])
+    defended = applied.apply(before.target, Holding(members, audit_set.reference, laboratory.recipe), before.seed)
+    through = replace(laboratory, defense=applied)
     answers = through.ask(defended)
     shadows = through.train(before.shadows, task=f"{defense.card.title}: shadows")
     adaptive = replace(before.evidence, target=answers, shadows=Answers.stack(shadows))

@@ -185,7 +185,10 @@ class Preprocessing(Part):
 
 
 class ModelFacts(Part):
-    """The audited checkpoint. `sha256` is of the weights file; `wrapper` names an output-time defense saved with it."""
+    """The audited checkpoint. `sha256` is of the weights file.
+
+    `wrapper` names an output-time defense saved with it, `trained_with` the training-time one that made its weights.
+    """
 
     name: str
     file_format: str
@@ -199,10 +202,14 @@ class ModelFacts(Part):
     trusted: bool = False
     preprocessing: Preprocessing
     wrapper: str | None = None
+    trained_with: str | None = None
 
 
 class DataFacts(Part):
-    """The owner's splits, in counts. `evaluated` is m: as many members and as many non-members are evaluated."""
+    """The owner's splits, in counts. `evaluated` is m: as many members and as many non-members are evaluated.
+
+    `audit_set` is opaque, and equal where the same records were evaluated under the same key; empty: not known.
+    """
 
     members: int
     non_members: int
@@ -216,6 +223,7 @@ class DataFacts(Part):
     duplicates_dropped: int
     image_shape: tuple[int, ...]
     key_fingerprint: str
+    audit_set: str = ""
 
 
 class EndpointPower(Part):
@@ -593,7 +601,11 @@ class Check(Part):
 
 
 class DefenseCard(Part):
-    """What a defense is, before it is applied."""
+    """What a defense is, before it is applied.
+
+    `claims` is what its paper was read to report; empty: nothing that may be quoted. `part_of` names the defense of
+    which this one is a part, measured alone.
+    """
 
     id: str
     title: str
@@ -602,6 +614,8 @@ class DefenseCard(Part):
     acts_on: Literal["output", "training"]
     counts_for: tuple[Access, ...]
     changed: str = ""
+    claims: str = ""
+    part_of: str = ""
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 
@@ -693,7 +707,10 @@ class ImpliedEpsilon(Part):
 
 
 class Verdict(Part):
-    """The answer for one access and one family, with the reasons that decided it, most important first."""
+    """The answer for one access and one family, with the reasons that decided it, most important first.
+
+    `too_wide`: nothing but upper bounds that reach their limits keeps *cannot say* from being *nothing found*.
+    """
 
     access: Access
     family: Family
@@ -702,6 +719,7 @@ class Verdict(Part):
     reasons: tuple[str, ...]
     inherited_from: Access | None = None
     auc_only: bool = False
+    too_wide: bool = False
 
 
 class AuditReport(Part):

@@ -11,7 +11,7 @@ from auditor.errors import InputError
 from auditor.findings import DataFacts
 from auditor.shadows import AuditSet
 from auditor.signals import accuracy
-from auditor.splits import ClassOrder, Splits, key_fingerprint, load_splits
+from auditor.splits import ClassOrder, Splits, key_fingerprint, load_splits, record_id
 from auditor.stats.intervals import proportion
 from auditor.target import Target, load_target
 
@@ -109,4 +109,12 @@ def data_facts(splits: Splits, audit_set: AuditSet, key: bytes) -> DataFacts:
         duplicates_dropped=splits.duplicates_dropped,
         image_shape=tuple(splits.members.inputs.shape[1:]),
         key_fingerprint=key_fingerprint(key),
+        audit_set=_audit_set_id(audit_set, key),
     )
+
+
+def _audit_set_id(audit_set: AuditSet, key: bytes) -> str:
+    """Names who is evaluated, whatever the order, without telling it to anyone who lacks the key."""
+    digests, membership = audit_set.records.digests, audit_set.membership.tolist()
+    sides = sorted(f"{int(member)} {one.hex()}" for one, member in zip(digests, membership, strict=True))
+    return record_id(key, "\n".join(["privaudit-audit-set", *sides]).encode())

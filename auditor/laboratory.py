@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from auditor.checkpoint.weights import sha256_of
 from auditor.compute import Progress, RunFolder, Workers, digest, rename_into_place
+from auditor.defense import Applied, Holding
 from auditor.errors import InputError
 from auditor.findings import ModelFacts, Timing
 from auditor.given_shadows import load_given
@@ -35,7 +36,6 @@ __all__ = [
     "Blueprint",
     "Laboratory",
     "Probe",
-    "Through",
     "is_probe",
     "is_whole",
     "published",
@@ -110,19 +110,6 @@ class Answers:
         return Answers(self.audit.without_models(models), self.calibration.without_models(models), coarse=coarse)
 
 
-@dataclass(frozen=True)
-class Through:
-    """A defense between the models and the attacker, refitted for every model on the reference half (DESIGN 7.12).
-
-    Attributes:
-        id: Names the defense in files.
-        apply: A module-level function (target, reference records, seed) -> defended target.
-    """
-
-    id: str
-    apply: Callable[[Target, Records, int], Target]
-
-
 Arrays = Mapping[str, npt.NDArray[np.float64]]
 
 
@@ -178,7 +165,8 @@ class _Job:
     blueprint: Blueprint
     recipe: Recipe
     queries: tuple[str, ...]
-    through: Through | None
+    defense: Applied | None
+    opened: bool
     folder: Path
     weights: str
     signals: str
@@ -186,7 +174,11 @@ class _Job:
 
 @dataclass(frozen=True)
 class Laboratory:
-    """Trains models and records what they answer, once each: finished files in the run folder are never made again."""
+    """Trains models and records what they answer, once each: finished files in the run folder are never made again.
+
+    With a `defense` every model is a defended one, refitted on what that model's defender holds (DESIGN 7.12);
+    `opened` asks it as whoever holds its weights would.
+    """
 
     folder: RunFolder
     workers: Workers
@@ -195,7 +187,8 @@ class Laboratory:
     queries: tuple[str, ...]
     audit_set: AuditSet
     progress: Progress
-    through: Through | None = None
+    defense: Applied | None = None
+    opened: bool = False
 
     def publish(self) -> None:
         """Put the decoded records into the run folder, where workers memory-map them."""
@@ -215,8 +208,12 @@ class Laboratory:
         return [_read_answers(self.folder, job.signals) for job in jobs]
 
     def load(self, training_set: TrainingSet) -> Target:
-        """A model that `train` has finished, without a defense."""
+        """A model that `train` has finished, without what a defense puts behind it."""
         return _bare_model(self._job(training_set), self.folder)
+
+    def load_defended(self, training_set: TrainingSet) -> Target:
+        """A model that `train` has finished, with what this laboratory's defense puts behind it."""
+        return _finished_model(self._job(training_set), self.folder)
 
     def weights_of(self, training_set: TrainingSet) -> Path:
         """The file of a model that `train` has finished."""
@@ -263,16 +260,19 @@ class Laboratory:
         return f"probes/{probe.id}-{Path(name).name}"
 
     def _job(self, training_set: TrainingSet) -> _Job:
-        name = f"{training_set.name}-{self._digest(training_set)}"
+        name, defense = f"{training_set.name}-{self._digest(training_set)}", self.defense
+        key = "" if defense is None else f"-{defense.key}"
+        retrained = key if defense is not None and defense.defense.retrain is not None else ""
         return _Job(
             training_set=training_set,
             blueprint=self.blueprint,
             recipe=self.recipe,
             queries=self.queries,
-            through=self.through,
+            defense=defense,
+            opened=self.opened,
             folder=self.folder.root,
-            weights=f"models/{name}.safetensors",
-            signals=f"signals/{name}{f'-{self.through.id}' if self.through else ''}.safetensors",
+            weights=f"models/{name}{retrained}.safetensors",
+            signals=f"signals/{name}{key}{'-opened' if self.opened else ''}.safetensors",
         )
 
     def _digest(self, training_set: TrainingSet) -> str:
@@ -326,11 +326,21 @@ def _asked(target: Target, folder: RunFolder, rows: npt.NDArray[np.intp], bluepr
 
 
 def _finished_model(job: _Job, folder: RunFolder) -> Target:
-    """A trained model, behind the laboratory's defense if it has one."""
-    model = _bare_model(job, folder)
-    if job.through is None:
+    """A trained model, behind the laboratory's defense if it has one, or as whoever holds its weights asks it."""
+    model, applied = _bare_model(job, folder), job.defense
+    if applied is None:
         return model
-    return job.through.apply(model, Records.of(*published(folder, "reference")), job.training_set.seed)
+    if job.opened:
+        return model if applied.defense.opened is None else applied.defense.opened(model)
+    return applied.wrapped(model, _holding(job, folder), job.training_set.seed)
+
+
+def _holding(job: _Job, folder: RunFolder) -> Holding:
+    """What the defender of one of our models holds."""
+    reference = Records.of(*published(folder, "reference"))
+    reads = job.defense is not None and job.defense.defense.reads_members()
+    members = Records.of(*_training_records(folder, job.training_set)) if reads else reference.take(np.arange(0))
+    return Holding(members, reference, job.recipe)
 
 
 def _read_floats(folder: RunFolder, name: str) -> Arrays:
@@ -363,7 +373,12 @@ def is_whole(weights: Path) -> bool:
 def _bare_model(job: _Job, folder: RunFolder) -> Target:
     """Rebuild a model from its weights: one of our own, or one that was given."""
     template, given = job.blueprint.template(), job.training_set.given
-    return template.with_weights(load_file(folder.path(job.weights))) if given is None else load_given(template, given)
+    if given is not None:
+        return load_given(template, given)
+    if job.defense is not None and job.defense.defense.retrain is not None:
+        made = job.defense.template(template)
+        return job.defense.marked(made.with_weights(load_file(folder.path(job.weights))))
+    return template.with_weights(load_file(folder.path(job.weights)))
 
 
 def _read_answers(folder: RunFolder, name: str) -> Answers:
@@ -419,8 +434,7 @@ def _train_and_observe(job: _Job) -> None:
     folder = RunFolder(job.folder)
     weights = folder.path(job.weights)
     if job.training_set.given is None and not is_whole(weights):
-        inputs, labels = _training_records(folder, job.training_set)
-        trained = train(job.blueprint.template(), inputs, labels, job.recipe, seed=job.training_set.seed)
+        trained = _trained(job, folder)
         state = {key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}
         rename_into_place(weights, lambda temporary: save_file(state, temporary))
     try:
@@ -433,6 +447,14 @@ def _train_and_observe(job: _Job) -> None:
             "Take it out of the folder, with its row of inclusion.npz, or save it again.",
         ) from error
     _write_answers(folder, job.signals, answers)
+
+
+def _trained(job: _Job, folder: RunFolder) -> Target:
+    template, seed = job.blueprint.template(), job.training_set.seed
+    if job.defense is not None and job.defense.defense.retrain is not None:
+        return job.defense.retrained(template, _holding(job, folder), seed)
+    inputs, labels = _training_records(folder, job.training_set)
+    return train(template, inputs, labels, job.recipe, seed=seed)
 
 
 def _training_records(folder: RunFolder, training_set: TrainingSet) -> tuple[Inputs, npt.NDArray[np.int64]]:

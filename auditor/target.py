@@ -19,8 +19,15 @@ from auditor.checkpoint.architecture import Architecture, choose, filled, refuse
 from auditor.checkpoint.config import CONFIG_NAME, Json, read_config
 from auditor.checkpoint.head import with_own_head
 from auditor.checkpoint.inspection import Inspection, inspect_checkpoint
+from auditor.checkpoint.new_head import NewHead
 from auditor.checkpoint.preprocessing import Inputs, blank_input, prepare, settle_preprocessing
-from auditor.checkpoint.sidecar import read_wrapper, write_wrapper
+from auditor.checkpoint.sidecar import (
+    TrainedWith,
+    read_trained_with,
+    read_wrapper,
+    write_trained_with,
+    write_wrapper,
+)
 from auditor.checkpoint.weights import locate, read_state, refuse_non_finite, serialise, sha256_of
 from auditor.errors import InputError
 from auditor.findings import ModelFacts, Preprocessing
@@ -55,6 +62,7 @@ class Target:
         facts: What the report says of it.
         device: Where the module is.
         wrapper: What stands between its probabilities and the outside, if anything.
+        trained_with: The training-time defense that made its weights, if one did.
     """
 
     module: nn.Module
@@ -62,11 +70,14 @@ class Target:
     facts: ModelFacts
     device: torch.device
     wrapper: OutputWrapper | None = None
+    trained_with: TrainedWith | None = None
 
     @property
     def stochastic(self) -> bool:
         """Whether the same query may be answered differently twice."""
-        return self.wrapper is not None and self.wrapper.stochastic
+        head = self.architecture.head
+        drawn = head is not None and head.kind == "bottleneck"
+        return drawn or (self.wrapper is not None and self.wrapper.stochastic)
 
     @property
     def fingerprint(self) -> str:
@@ -125,6 +136,15 @@ class Target:
         placed = None if wrapper is None else _at_rest(copy.deepcopy(wrapper), self.device)
         kind = None if wrapper is None else wrapper.kind
         return replace(self, wrapper=placed, facts=self.facts.model_copy(update={"wrapper": kind}))
+
+    def with_head(self, head: NewHead | None) -> Target:
+        """An untrained model of the same make with another head, for training; None: with its own.
+
+        Raises:
+            InputError: the head of this network is not one linear layer.
+        """
+        architecture = replace(self.architecture, head=head)
+        return replace(self, architecture=architecture).with_weights(architecture.build().state_dict())
 
     def with_weights(self, state_dict: Mapping[str, Tensor]) -> Target:
         """A fresh model of the same architecture and preprocessing, with these weights and no wrapper.
@@ -204,10 +224,12 @@ def load_target(
     files = locate(Path(path))
     config = read_config(files.folder)
     sha256 = sha256_of(files.weights)
+    trained_with = read_trained_with(files.folder, sha256)
     state = read_state(files, trust=trust)
     choice = choose(arch, config, state.architecture_hint, files.weights)
     settled = settle_preprocessing(preprocessing, config, files.weights)
     architecture = sized(choice, state.shapes, num_classes=num_classes, input_size=settled.input_size)
+    architecture = replace(architecture, head=None if trained_with is None else trained_with.head)
     module = filled(architecture, state.tensors, str(files.weights))
     refuse_non_finite(state.tensors, files.weights)
     module.to(place)
@@ -224,8 +246,9 @@ def load_target(
         weights=state.weights,
         trusted=state.unpickled,
         preprocessing=settled,
+        trained_with=None if trained_with is None else trained_with.defense,
     )
-    target = Target(module, replace(architecture, num_classes=classes), facts, place)
+    target = Target(module, replace(architecture, num_classes=classes), facts, place, None, trained_with)
     wrapper = read_wrapper(files.folder, sha256)
     return target if wrapper is None else _behind(wrapper, target, files.folder)
 
@@ -260,8 +283,11 @@ def _write_files(target: Target, folder: Path) -> None:
     (folder / _WEIGHTS_NAME).write_bytes(content)
     config = json.dumps(_config_of(target), indent=2) + "\n"
     (folder / CONFIG_NAME).write_text(config, encoding="utf-8")
+    sha256 = hashlib.sha256(content).hexdigest()
     if target.wrapper is not None:
-        write_wrapper(target.wrapper, folder, hashlib.sha256(content).hexdigest())
+        write_wrapper(target.wrapper, folder, sha256)
+    if target.trained_with is not None:
+        write_trained_with(target.trained_with, folder, sha256)
 
 
 def _config_of(target: Target) -> Mapping[str, Json]:

@@ -66,7 +66,8 @@ def _complaint(problem: ErrorDetails, tables: Mapping[str, type[BaseModel]], pat
     place = [str(part) for part in problem["loc"]]
     key = under + ".".join(map(_quoted, place)) if place else under.removesuffix(".")
     if problem["type"] == "extra_forbidden":
-        fields = tables[".".join(place[:-1])].model_fields
+        table = ".".join(part for part in problem["loc"][:-1] if isinstance(part, str))  # of an array, any entry
+        fields = tables[table].model_fields
         known = ", ".join(_quoted(field.alias or name) for name, field in fields.items())
         return InputError(f"{printable(path)} has the unknown key `{printable(key)}`.", f"Known there: {known}.")
     if problem["type"] == "missing":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,13 @@ from torch import nn
 from torch.nn import functional
 
 from auditor.checkpoint.head import heads_of
+from auditor.checkpoint.new_head import place_head
 from auditor.errors import InputError
 from auditor.queries import crop_pad
 from auditor.splits import Recipe
 from auditor.target import Target
 
-__all__ = ["default_recipe", "reuses_features", "source_of", "train"]
+__all__ = ["Classroom", "Lesson", "default_recipe", "reuses_features", "source_of", "train"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,53 @@ def reuses_features(recipe: Recipe) -> bool:
     return recipe.head_only and not recipe.augmentation
 
 
+@dataclass(frozen=True)
+class Classroom:
+    """A training under way, as a lesson sees it.
+
+    Attributes:
+        module: What is trained, in the mode that the recipe asks for.
+        optimizer: Its optimiser; a lesson may take further steps with it.
+        batch: Makes the module's input of positions among the training records [record], augmented afresh.
+        plain: Makes the module's input of stored records, not augmented.
+        labels: int64 [record] of all training records, on the device.
+        epoch: How many epochs are over.
+        epochs: How many there will be.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    batch: Callable[[torch.Tensor], torch.Tensor]
+    plain: Callable[[torch.Tensor], torch.Tensor]
+    labels: torch.Tensor
+    epoch: int
+    epochs: int
+
+
+class Lesson:
+    """What is learned from a batch, and what happens between epochs: cross-entropy, and nothing.
+
+    A training-time defense is a lesson of its own; whatever it does not override stays as the recipe says. A lesson
+    lives through one training only, so it may keep what it needs from step to step.
+    """
+
+    def loss(self, module: nn.Module, batch: torch.Tensor, labels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+        """The scalar loss of a batch.
+
+        Args:
+            module: In training mode, or in eval mode where only the head is trained.
+            batch: The module's input [record, ...].
+            labels: int64 [record].
+            recipe: For label smoothing.
+        """
+        return functional.cross_entropy(module(batch), labels, label_smoothing=recipe.label_smoothing)
+
+    def between_epochs(self, room: Classroom) -> bool:
+        """Called after each epoch; whether to go on with the next. The module is in training mode again after it."""
+        del room
+        return True
+
+
 def train(
     template: Target,
     inputs: npt.NDArray[np.generic],
@@ -85,6 +133,8 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
+    lesson: Lesson | None = None,
+    start: Target | None = None,
 ) -> Target:
     """Train a fresh network of the template's architecture and preprocessing, or its head alone.
 
@@ -97,6 +147,8 @@ def train(
         labels: int64 [record].
         recipe: Optimiser, schedule, epochs, augmentation.
         seed: Decides initial weights, batch order, augmentation and dropout.
+        lesson: What a batch teaches; cross-entropy by default.
+        start: A model of the same architecture to go on from, in place of fresh or given weights.
 
     Returns:
         The trained model as a target of its own, in eval mode.
@@ -109,28 +161,47 @@ def train(
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
-        module = template.architecture.build().to(device)
-        if recipe.init is not None:
-            module.load_state_dict(template.with_weights_from(recipe.init).module.state_dict())
+        module = _beginning(template, recipe, start).to(device)
         if cuda:
             module = module.to(memory_format=torch.channels_last)
-        _fit(module, template, torch.from_numpy(np.array(inputs)), torch.from_numpy(np.array(labels)), recipe)
+        records = (torch.from_numpy(np.array(inputs)), torch.from_numpy(np.array(labels)))
+        _fit(module, template, *records, recipe, lesson or Lesson())
     return template.with_weights(module.state_dict())
 
 
-def _fit(module: nn.Module, template: Target, inputs: torch.Tensor, labels: torch.Tensor, recipe: Recipe) -> None:
+def _beginning(template: Target, recipe: Recipe, start: Target | None) -> nn.Module:
+    """Fresh weights, those that the recipe names under whatever head the template has, or those to go on from."""
+    module = template.architecture.build()
+    if start is not None:
+        module.load_state_dict(start.module.state_dict())
+    elif recipe.init is not None:
+        plain = replace(template, architecture=replace(template.architecture, head=None))
+        module = plain.with_weights_from(recipe.init).module.train().requires_grad_(requires_grad=True)
+        if (head := template.architecture.head) is not None:
+            place_head(module, head, template.facts.num_classes, template.architecture.label)
+    return module
+
+
+def _fit(
+    module: nn.Module,
+    template: Target,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    recipe: Recipe,
+    lesson: Lesson,
+) -> None:
     if not recipe.head_only:
         module.train()
-        _descend(module, _batches(template, inputs, recipe), labels.to(template.device), recipe)
+        _descend(module, _batches(template, inputs, recipe), labels.to(template.device), recipe, lesson, template)
         module.eval()
         return
     heads = _freeze_all_but_heads(module, template)
     alone = heads[0] if len(heads) == 1 and reuses_features(recipe) else None
     features = None if alone is None else _features(module, alone, template, inputs)
     if alone is None or features is None:
-        _descend(module, _batches(template, inputs, recipe), labels.to(template.device), recipe)
+        _descend(module, _batches(template, inputs, recipe), labels.to(template.device), recipe, lesson, template)
     else:
-        _descend(alone, features.__getitem__, labels.to(template.device), recipe)
+        _descend(alone, features.__getitem__, labels.to(template.device), recipe, lesson, template)
 
 
 def _batches(template: Target, inputs: torch.Tensor, recipe: Recipe) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -178,7 +249,12 @@ def _into_head(module: nn.Module, head: nn.Module, batch: torch.Tensor) -> torch
 
 
 def _descend(
-    module: nn.Module, batch: Callable[[torch.Tensor], torch.Tensor], labels: torch.Tensor, recipe: Recipe
+    module: nn.Module,
+    batch: Callable[[torch.Tensor], torch.Tensor],
+    labels: torch.Tensor,
+    recipe: Recipe,
+    lesson: Lesson,
+    template: Target,
 ) -> None:
     """Train what has a gradient; `batch` makes the module's input of record numbers [record]."""
     optimizer = _optimizer(module, recipe)
@@ -192,12 +268,16 @@ def _descend(
             index = order[start : start + recipe.batch_size]
             chosen = batch(index)
             with _mixed_precision(labels.device):
-                loss = functional.cross_entropy(module(chosen), labels[index], label_smoothing=recipe.label_smoothing)
+                loss = lesson.loss(module, chosen, labels[index], recipe)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             scheduler.step()
+        room = Classroom(module, optimizer, batch, template.prepare, labels, epoch + 1, recipe.epochs)
+        going_on = lesson.between_epochs(room)
         _refuse_divergence(module, loss, recipe, epoch)
+        if not going_on:
+            return
 
 
 def _mixed_precision(device: torch.device) -> torch.autocast:

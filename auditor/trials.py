@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.battery import MEMBERSHIP, Plan, probes_for, why_not
-from auditor.comparison import through_of
 from auditor.compute import generator
 from auditor.controls.blind import blind_control
 from auditor.controls.nulls import instrument_null, two_class_signals
 from auditor.controls.planted import planted_control
 from auditor.cost import LEVER, Cost, Item, Spent, line_of, steady, timed
-from auditor.defenses import DEFENSES, Defense
+from auditor.defense import Applied, Defense, Holding
+from auditor.defenses import DEFENSES, applied_to
 from auditor.findings import Role
 from auditor.inversion_trials import inversion_items
 from auditor.laboratory import Answers, Arrays, Asked, Blueprint, Probe
@@ -194,16 +194,24 @@ class _Trials:
         return line.at(records.n + self.plan.calibration)
 
     def _refitting(self) -> Spent:
-        """The target's own defense, which every model of ours gets too."""
-        through = through_of(self.target)
-        return Spent() if through is None else self._fitting(through.apply)
+        """What the target's own defense puts behind every model of ours too."""
+        applied = applied_to(self.target)
+        return Spent() if applied is None else self._fitting(applied)
 
-    def _fitting(self, apply: Callable[[Target, Records, int], Target]) -> Spent:
+    def _fitting(self, applied: Applied) -> Spent:
         reference = self.audit_set.reference
         line = line_of(
-            lambda some: apply(self.target, some, 0), _some(reference), least=_LEAST_REFERENCE, most=reference.n
+            lambda some: applied.wrapped(self.target, self._holding(some), 0),
+            _some(reference),
+            least=_LEAST_REFERENCE,
+            most=reference.n,
         )
         return line.at(reference.n)
+
+    def _holding(self, reference: Records) -> Holding:
+        """What a defender of the target holds, with fewer records."""
+        records = self.audit_set.records
+        return Holding(records.take(np.flatnonzero(self.audit_set.membership)), reference, self.plan.recipe)
 
     # --- attacks ----------------------------------------------------------------------------------------------------
 
@@ -326,8 +334,9 @@ class _Trials:
     def _defending(self, defense: Defense) -> Iterator[Item]:
         """Fitting it to the target and to every shadow, asking all of them, and attacking twice."""
         limits, reference = self.plan.limits, self.audit_set.reference
-        defended = defense.apply(self.target, _some(reference)(min(_LEAST_REFERENCE, reference.n)), 0)
-        each = self._fitting(defense.apply) + self._asking(defended)
+        applied, few = Applied(defense), min(_LEAST_REFERENCE, reference.n)
+        defended = applied.wrapped(self.target, self._holding(_some(reference)(few)), 0)
+        each = self._fitting(applied) + self._asking(defended)
         attackers = [one for one in self._primaries if one.card.access is not Access.WEIGHTS]
         attackers = [one for one in attackers if defended.exposes(one.card.access)]
         once = each + self._asking(self.target)

@@ -134,7 +134,8 @@ def _membership_verdict(
         )
     missing = [*against_leak, *_missing_for_leak(own), *_missing_for_nothing(own, lesser, doubts)]
     if missing:
-        return _verdict(own, VerdictState.CANNOT_SAY, missing[0], tuple(dict.fromkeys(missing)))
+        too_wide = set(missing) <= set(_too_wide(lesser))
+        return _verdict(own, VerdictState.CANNOT_SAY, missing[0], tuple(dict.fromkeys(missing)), too_wide=too_wide)
     endpoints = [endpoint for one in lesser for endpoint in one.endpoints]
     sentence = nothing_sentence(own, endpoints, limits, secondary_note)
     auc_only = not any(endpoint.metric is Metric.TPR_AT_FPR for endpoint in own.endpoints)
@@ -152,6 +153,7 @@ def _verdict(
     *,
     inherited_from: Access | None = None,
     auc_only: bool = False,
+    too_wide: bool = False,
 ) -> Verdict:
     return Verdict(
         access=own.access,
@@ -161,6 +163,7 @@ def _verdict(
         reasons=reasons,
         inherited_from=inherited_from,
         auc_only=auc_only,
+        too_wide=too_wide,
     )
 
 
@@ -200,16 +203,21 @@ def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts
         )
     elif not own.planted_recovered:
         missing.append("A planted leak at the limit was not found again, so a real one could have gone unseen.")
-    missing += [
+    missing += _too_wide(lesser)
+    if any(one.rejected for one in lesser):
+        missing.append("A primary test rejects.")
+    return missing
+
+
+def _too_wide(lesser: Sequence[AccessFacts]) -> list[str]:
+    """The upper bounds that reach their limits."""
+    return [
         f"With {one.evaluated:,} records a side {_name(endpoint)} could be as high as "
         f"{_number(endpoint, endpoint.upper_bound)} (limit {_limit(endpoint, endpoint.limit)})."
         for one in lesser
         for endpoint in one.endpoints
         if endpoint.upper_bound is not None and endpoint.limit is not None and endpoint.upper_bound >= endpoint.limit
     ]
-    if any(one.rejected for one in lesser):
-        missing.append("A primary test rejects.")
-    return missing
 
 
 def leak_sentence(own: AccessFacts, limits: Limits) -> str:

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from auditor.checkpoint.config import CONFIG_NAME, Config, Json
 from auditor.checkpoint.factories import absolute_factory, load_factory
-from auditor.checkpoint.weights import first_few
+from auditor.checkpoint.new_head import NewHead, place_head
+from auditor.checkpoint.weights import first_few, state_of
 from auditor.errors import InputError
 
-__all__ = ["Architecture", "Choice", "choose", "filled", "misfit", "refuse_misfit", "sized", "state_of"]
+__all__ = ["Architecture", "Choice", "choose", "filled", "misfit", "refuse_misfit", "sized"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -43,6 +44,7 @@ class Architecture:
         num_classes: Length of its output.
         in_chans: Channels of its input; of use to timm only.
         model_args: Further constructor arguments, as JSON values; timm only.
+        head: What a defense has put in the place of its own last layer, if one has.
     """
 
     source: Literal["timm", "factory"]
@@ -50,6 +52,7 @@ class Architecture:
     num_classes: int
     in_chans: int
     model_args: tuple[tuple[str, Json], ...] = ()
+    head: NewHead | None = None
 
     @property
     def label(self) -> str:
@@ -60,6 +63,8 @@ class Architecture:
     def fingerprint(self) -> str:
         """Names the network by what it is, not by where: a factory by the content of its file."""
         hasher = hashlib.sha256(json.dumps([self.label, self.num_classes, self.in_chans, self.model_args]).encode())
+        if self.head is not None:
+            hasher.update(self.head.model_dump_json().encode())
         if self.source == "factory":
             hasher.update(Path(self.name.partition(_RUN_BY_NAME)[0] + ".py").read_bytes())
         return hasher.hexdigest()[:16]
@@ -85,6 +90,8 @@ class Architecture:
             ) from error
         if not isinstance(module, nn.Module):
             raise InputError(f"{self.label} made a {type(module).__name__}.", "It must return a torch.nn.Module.")
+        if self.head is not None:
+            module = place_head(module, self.head, self.num_classes, self.label)
         return module.float()
 
     def _from_timm(self) -> object:
@@ -314,11 +321,6 @@ def misfit(module: nn.Module, shapes: Shapes) -> str:
     ]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
     return "; ".join(f"{len(names)} {what}: {first_few(names)}" for what, names in problems.items() if names)
-
-
-def state_of(module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a module by name; tied ones are the same object."""
-    return {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
 
 
 def _refuse_other_kinds(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

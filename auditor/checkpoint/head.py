@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from auditor.checkpoint.architecture import state_of
+from auditor.checkpoint.weights import state_of
 
 __all__ = ["heads_of", "with_own_head"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -13,8 +13,15 @@ import torch
 
 from auditor.checkpoint.architecture import choose, misfit, sized
 from auditor.checkpoint.config import Config, read_config
+from auditor.checkpoint.new_head import NewHead
 from auditor.checkpoint.preprocessing import settle_preprocessing
-from auditor.checkpoint.sidecar import SIDECAR_NAME, read_wrapper
+from auditor.checkpoint.sidecar import (
+    SIDECAR_NAME,
+    TRAINING_SIDECAR_NAME,
+    TrainedWith,
+    read_trained_with,
+    read_wrapper,
+)
 from auditor.checkpoint.weights import (
     CheckpointFiles,
     Weights,
@@ -54,6 +61,7 @@ class Inspection:
         preprocessing: As `config.json` gives it, if it does.
         preprocessing_evidence: Where it was found, or why not.
         wrapper: Kind of the output wrapper saved with it, if any.
+        trained_with: The training-time defense that made the weights, as its sidecar says, if one did.
     """
 
     name: str
@@ -72,6 +80,7 @@ class Inspection:
     preprocessing: Preprocessing | None
     preprocessing_evidence: str
     wrapper: str | None
+    trained_with: str | None
 
     def describe(self) -> str:
         """One line per fact, for a terminal."""
@@ -85,6 +94,7 @@ class Inspection:
             "architecture": f"{self.architecture or 'not decided'}: {self.architecture_evidence}",
             "preprocessing": f"{_in_words(self.preprocessing)}: {self.preprocessing_evidence}",
             "wrapper": self.wrapper or "none",
+            "trained with": self.trained_with or "no defense that left word",
         }
         return "\n".join(f"{name:<14} {value}" for name, value in rows.items())
 
@@ -115,7 +125,9 @@ def inspect_checkpoint(path: Path | str, *, arch: str | None = None) -> Inspecti
     config = read_config(files.folder)
     content = _content(files)
     preprocessing, preprocessing_evidence = _preprocessing(config, files)
-    architecture, architecture_evidence = _architecture(arch, config, content, preprocessing, files)
+    mark, made_by = _trained_with(files, sha256)
+    head = None if mark is None else mark.head
+    architecture, architecture_evidence = _architecture(arch, config, content, preprocessing, files, head)
     return Inspection(
         name=files.name,
         file=files.weights.name,
@@ -133,6 +145,7 @@ def inspect_checkpoint(path: Path | str, *, arch: str | None = None) -> Inspecti
         preprocessing=preprocessing,
         preprocessing_evidence=preprocessing_evidence,
         wrapper=_wrapper(files, sha256),
+        trained_with=made_by,
     )
 
 
@@ -166,13 +179,14 @@ def _architecture(
     content: _Content,
     preprocessing: Preprocessing | None,
     files: CheckpointFiles,
+    head: NewHead | None,
 ) -> tuple[str | None, str]:
     try:
         choice = choose(arch, config, content.hint, files.weights)
         if content.problem:
             return None, f"{choice.evidence}, but the tensors cannot be read safely to see whether they fit"
         size = preprocessing.input_size if preprocessing else _ANY_SIZE
-        architecture = sized(choice, content.shapes, num_classes=None, input_size=size)
+        architecture = replace(sized(choice, content.shapes, num_classes=None, input_size=size), head=head)
         with torch.device("meta" if architecture.source == "timm" else "cpu"), torch.random.fork_rng(devices=[]):
             problem = misfit(architecture.build(), content.shapes)
     except InputError as error:
@@ -188,6 +202,15 @@ def _wrapper(files: CheckpointFiles, sha256: str) -> str | None:
     except InputError as error:
         return f"{SIDECAR_NAME} cannot be used: {error}"
     return None if wrapper is None else wrapper.kind
+
+
+def _trained_with(files: CheckpointFiles, sha256: str) -> tuple[TrainedWith | None, str | None]:
+    """What the sidecar says, and the same in a word, or why it cannot be used."""
+    try:
+        found = read_trained_with(files.folder, sha256)
+    except InputError as error:
+        return None, f"{TRAINING_SIDECAR_NAME} cannot be used: {error}"
+    return found, None if found is None else found.defense
 
 
 def _in_words(preprocessing: Preprocessing | None) -> str:

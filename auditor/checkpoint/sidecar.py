@@ -1,24 +1,34 @@
-"""An output wrapper saved beside the weights that it was fitted for: what kind it is, and its tensors."""
+"""What a defense leaves beside the weights: an output wrapper with its tensors, or how the weights were trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditor.checkpoint.architecture import refuse_misfit
 from auditor.checkpoint.config import read_json_object
+from auditor.checkpoint.new_head import NewHead
 from auditor.checkpoint.weights import WRAPPER_TENSORS, read_tensors, refuse_non_finite, serialise
 from auditor.errors import InputError
-from auditor.wrappers import LabelsOnly, OutputWrapper, PurifierNet, Settings
+from auditor.wrappers import WRAPPERS, OutputWrapper
 
-__all__ = ["SIDECAR_NAME", "read_wrapper", "write_wrapper"]
+__all__ = [
+    "SIDECAR_NAME",
+    "TRAINING_SIDECAR_NAME",
+    "TrainedWith",
+    "read_trained_with",
+    "read_wrapper",
+    "write_trained_with",
+    "write_wrapper",
+]
 
 SIDECAR_NAME = "privaudit-wrapper.json"
+TRAINING_SIDECAR_NAME = "privaudit-training.json"
 _REMEDY = "Save the defended model again, or take the sidecar away to audit the bare weights."
 
 
@@ -31,30 +41,25 @@ class _Sidecar(BaseModel):
     weights_sha256: str
 
 
-class _NoSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class TrainedWith(BaseModel):
+    """Which training-time defense made the weights, with what it settled on, and the head that it gave the network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    defense: str
+    chosen: dict[str, float] = Field(default_factory=dict)
+    head: NewHead | None = None
 
 
-class _PurifierSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _TrainingSidecar(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    num_classes: PositiveInt
-    hidden: tuple[PositiveInt, ...]
-
-
-def _labels_only(settings: Settings) -> OutputWrapper:
-    _NoSettings.model_validate(settings)
-    return LabelsOnly()
+    schema_version: Literal["1"] = "1"
+    trained_with: TrainedWith
+    weights_sha256: str
 
 
-def _purifier(settings: Settings) -> OutputWrapper:
-    checked = _PurifierSettings.model_validate(settings)
-    return PurifierNet(checked.num_classes, checked.hidden)
-
-
-_BUILDERS: Mapping[str, Callable[[Settings], OutputWrapper]] = MappingProxyType(
-    {LabelsOnly.kind: _labels_only, PurifierNet.kind: _purifier}
-)
+_KINDS: Mapping[str, type[OutputWrapper]] = MappingProxyType({one.kind: one for one in WRAPPERS})
 
 
 def read_wrapper(folder: Path, weights_sha256: str) -> OutputWrapper | None:
@@ -71,10 +76,10 @@ def read_wrapper(folder: Path, weights_sha256: str) -> OutputWrapper | None:
         sidecar = _Sidecar.model_validate(raw)
     except ValidationError as error:
         raise _impossible(file, error) from error
-    if sidecar.kind not in _BUILDERS:
+    if sidecar.kind not in _KINDS:
         raise InputError(
             f"{file} is of kind {sidecar.kind!r}, which this version does not know.",
-            f"Known are {', '.join(_BUILDERS)}. {_REMEDY}",
+            f"Known are {', '.join(_KINDS)}. {_REMEDY}",
         )
     if sidecar.weights_sha256 != weights_sha256:
         raise InputError(f"{file} belongs to weights of another SHA-256 than those beside it.", _REMEDY)
@@ -88,10 +93,34 @@ def write_wrapper(wrapper: OutputWrapper, folder: Path, weights_sha256: str) -> 
     (folder / SIDECAR_NAME).write_text(sidecar.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
+def read_trained_with(folder: Path, weights_sha256: str) -> TrainedWith | None:
+    """What a training-time defense left beside the weights; None where there is nothing.
+
+    Raises:
+        InputError: it is damaged, or was saved with other weights.
+    """
+    file = folder / TRAINING_SIDECAR_NAME
+    if not file.is_file():
+        return None
+    try:
+        sidecar = _TrainingSidecar.model_validate(read_json_object(file))
+    except ValidationError as error:
+        raise _impossible(file, error) from error
+    if sidecar.weights_sha256 != weights_sha256:
+        raise InputError(f"{file} belongs to weights of another SHA-256 than those beside it.", _REMEDY)
+    return sidecar.trained_with
+
+
+def write_trained_with(mark: TrainedWith, folder: Path, weights_sha256: str) -> None:
+    """Save beside the weights how a defense trained them."""
+    sidecar = _TrainingSidecar(trained_with=mark, weights_sha256=weights_sha256)
+    (folder / TRAINING_SIDECAR_NAME).write_text(sidecar.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
 def _filled(file: Path, sidecar: _Sidecar) -> OutputWrapper:
     tensors_file = file.with_name(WRAPPER_TENSORS)
     tensors = read_tensors(tensors_file)
-    build = _BUILDERS[sidecar.kind]
+    build = _KINDS[sidecar.kind].rebuilt
     try:
         with torch.device("meta"):
             refuse_misfit(build(sidecar.settings), tensors.shapes, str(tensors_file), sidecar.kind, _REMEDY)

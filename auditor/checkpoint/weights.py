@@ -35,6 +35,7 @@ __all__ = [
     "refuse_non_finite",
     "serialise",
     "sha256_of",
+    "state_of",
     "unsafe_globals",
 ]
 
@@ -236,6 +237,11 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor if tensor.is_complex() else tensor.float()).all())
+
+
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a module by name; tied ones are the same object."""
+    return {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
 
 
 def serialise(tensors: Mapping[str, Tensor]) -> bytes:

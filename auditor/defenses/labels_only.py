@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from auditor.splits import Records
+from auditor.defense import Holding
 from auditor.target import Target
 from auditor.wrappers import LabelsOnly
 
-__all__ = ["apply"]
+__all__ = ["wrap"]
 
 
-def apply(target: Target, reference: Records, seed: int) -> Target:
-    """Put a wrapper behind the target that releases the label; there is nothing to fit, so neither argument is used."""
-    del reference, seed
-    return target.with_wrapper(LabelsOnly())
+def wrap(target: Target, holding: Holding, seed: int) -> LabelsOnly:
+    """There is nothing to fit, so no argument is used."""
+    del target, holding, seed
+    return LabelsOnly()

@@ -28,12 +28,12 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from auditor.defense import Holding
 from auditor.signals import class_probabilities
-from auditor.splits import Records
 from auditor.target import Target
 from auditor.wrappers import PurifierNet
 
-__all__ = ["Purifier", "apply"]
+__all__ = ["Purifier", "wrap"]
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,16 @@ class Purifier:
     lr: float = 0.01
 
 
-def apply(target: Target, reference: Records, seed: int) -> Target:
-    """Put a purifier, fitted on what `target` says about the reference records, behind it.
+def wrap(target: Target, holding: Holding, seed: int, settings: Purifier = Purifier()) -> PurifierNet:
+    """Fit a purifier on what `target` says about the reference records.
 
     Args:
         target: The model to defend; it is not changed.
-        reference: Records that neither the target nor the evaluation uses.
+        holding: Its reference records are used.
         seed: Decides initial weights and batch order.
+        settings: How it is fitted.
     """
-    return target.with_wrapper(_fit(target, reference, Purifier(), seed))
-
-
-def _fit(target: Target, reference: Records, settings: Purifier, seed: int) -> PurifierNet:
-    probabilities = torch.from_numpy(class_probabilities(target, reference.inputs)).to(target.device)
+    probabilities = torch.from_numpy(class_probabilities(target, holding.reference.inputs)).to(target.device)
     records, classes = probabilities.shape
     cuda = [target.device] if target.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):

@@ -11,7 +11,7 @@ from auditor.errors import InputError
 from auditor.findings import SCHEMA_VERSION, AuditReport
 from auditor.report.text import short
 
-__all__ = ["load_json", "render_json", "without_pictures"]
+__all__ = ["inert_json", "load_json", "render_json", "without_pictures"]
 
 _AGAIN = "Make the report again with `privaudit scan`."
 
@@ -24,6 +24,18 @@ def render_json(report: AuditReport) -> str:
     """
     content = report.model_dump(mode="json")
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def inert_json(content: object) -> str:
+    """JSON in ASCII in which no tag can stand: for formats that others put into their pages.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text + "\n"
 
 
 def without_pictures(report: AuditReport) -> AuditReport:

@@ -9,7 +9,7 @@ from auditor.findings import AuditReport, CheckLevel, Metric
 from auditor.report import canaries, limits, pick, stage, wording
 from auditor.report.text import cell, clean, counts, date, interval_name, phrase, short, unit_of
 
-__all__ = ["render_markdown"]
+__all__ = ["as_table", "banner", "escape", "not_run", "numbers", "render_markdown", "subtitle", "verdicts"]
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#@])")
 
@@ -17,45 +17,50 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#@])")
 def render_markdown(report: AuditReport) -> str:
     """Verdicts, the numbers that carry them, controls and doubts; the full report has the evidence."""
     parts = (
-        [f"# Privacy audit of {_escape(short(report.model.name))}"],
-        _banner(report),
-        [_subtitle(report)],
-        _verdicts(report),
-        _numbers(report),
-        ["**What to do**", "", *(f"* {_escape(a.title)}. {_escape(a.effect)}" for a in stage.actions(report))],
+        [f"# Privacy audit of {escape(short(report.model.name))}"],
+        banner(report),
+        [subtitle(report)],
+        verdicts(report),
+        numbers(report),
+        ["**What to do**", "", *(f"* {escape(a.title)}. {escape(a.effect)}" for a in stage.actions(report))],
         _instant(report),
         _canaries(report),
         _controls(report),
         _limits(report),
-        [_escape(stage.scope(report)), _findings(report), *_not_run(report)],
+        [escape(stage.scope(report)), _findings(report), *not_run(report)],
     )
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text that no Markdown reader takes for markup, a link or a mention; one line, bounded."""
     return _SPECIAL.sub(r"\\\1", clean(text)).replace("://", r"\://")
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    lines = [head, tuple("---" for _ in head), *(tuple(_escape(cell) for cell in row) for row in rows)]
+def as_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The lines of a table; cells are escaped."""
+    lines = [head, tuple("---" for _ in head), *(tuple(escape(cell) for cell in row) for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _banner(report: AuditReport) -> list[str]:
+def banner(report: AuditReport) -> list[str]:
+    """What stands above everything else while it holds."""
     told = stage.banner(report)
-    return [f"> **{_escape(told)}**"] if told else []
+    return [f"> **{escape(told)}**"] if told else []
 
 
-def _subtitle(report: AuditReport) -> str:
+def subtitle(report: AuditReport) -> str:
+    """Which file was audited when, and for which release."""
     facts = (
         f"{report.model.architecture}, sha256 {short(report.model.sha256[:12])}, {date(report.created)}, "
         f"privaudit {report.environment.privaudit}, release: {report.plan.release}, "
         f"severity: {wording.severity(report)}"
     )
-    return _escape(facts)
+    return escape(facts)
 
 
-def _verdicts(report: AuditReport) -> list[str]:
+def verdicts(report: AuditReport) -> list[str]:
+    """The verdict for every way of release, as a table."""
     rows = [
         (
             str(access),
@@ -66,15 +71,16 @@ def _verdicts(report: AuditReport) -> list[str]:
         for access in pick.RELEASES
         for verdict in pick.verdicts_at(report, access)
     ]
-    return _table(("Release", "Question", "Verdict", "Why"), rows)
+    return as_table(("Release", "Question", "Verdict", "Why"), rows)
 
 
-def _numbers(report: AuditReport) -> list[str]:
+def numbers(report: AuditReport) -> list[str]:
+    """The numbers that carry the report, as a table."""
     rows = [
         (number.title, number.value, number.interval, number.n, number.beside)
         for number in stage.carrying_numbers(report)
     ]
-    return _table(("Number", "Value", "Interval", "n", "Beside it"), rows)
+    return as_table(("Number", "Value", "Interval", "n", "Beside it"), rows)
 
 
 def _instant(report: AuditReport) -> list[str]:
@@ -82,23 +88,23 @@ def _instant(report: AuditReport) -> list[str]:
     if not told:
         return []
     head, rows = tuple(table.head), [tuple(map(str, row.cells)) for row in table.rows]
-    return [f"**At once, from the target alone.** {_escape(told)}", *(["", *_table(head, rows)] if rows else [])]
+    return [f"**At once, from the target alone.** {escape(told)}", *(["", *as_table(head, rows)] if rows else [])]
 
 
 def _canaries(report: AuditReport) -> list[str]:
     told = canaries.told(report)
-    return [f"**What the canaries show.** {_escape(told)}"] if told else []
+    return [f"**What the canaries show.** {escape(told)}"] if told else []
 
 
 def _limits(report: AuditReport) -> list[str]:
     """Limits that are not the defaults, and those that so many records cannot decide."""
     policy, undecided = limits.own_policy(report), limits.undecided(report)
     told = ([f"The policy is {policy}."] if policy else []) + ([undecided] if undecided else [])
-    return [f"**Limits.** {_escape(' '.join(told))}"] if told else []
+    return [f"**Limits.** {escape(' '.join(told))}"] if told else []
 
 
 def _findings(report: AuditReport) -> str:
-    return " ".join(_escape(told) for told in (stage.best_of_all(report), _outputs(report)) if told)
+    return " ".join(escape(told) for told in (stage.best_of_all(report), _outputs(report)) if told)
 
 
 def _outputs(report: AuditReport) -> str:
@@ -127,11 +133,12 @@ def _controls(report: AuditReport) -> list[str]:
         for check in report.checks
         if check.level is not CheckLevel.PASS
     ]
-    return _table(("Control or check", "Result", "Measured"), rows) if rows else []
+    return as_table(("Control or check", "Result", "Measured"), rows) if rows else []
 
 
-def _not_run(report: AuditReport) -> list[str]:
+def not_run(report: AuditReport) -> list[str]:
+    """What did not run and why, in a sentence."""
     names = [
         f"{wording.named(cards)} ({clean(reason).rstrip('.')})" for cards, reason in pick.not_run_by_reason(report)
     ]
-    return [_escape(f"Not run: {'; '.join(names)}.")] if names else []
+    return [escape(f"Not run: {'; '.join(names)}.")] if names else []

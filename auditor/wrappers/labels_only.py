@@ -1,0 +1,34 @@
+"""Releases the predicted class alone."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from torch import Tensor
+from torch.nn import functional
+
+from auditor.threat import Access
+from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings
+
+__all__ = ["LabelsOnly"]
+
+
+class LabelsOnly(OutputWrapper):
+    """Releases the predicted class alone, as a one-hot vector; the first of tied classes wins."""
+
+    kind = "labels-only"
+    shows = Access.LABELS
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """One-hot predicted class, float32 [record, class]."""
+        return functional.one_hot(probabilities.argmax(1), probabilities.shape[1]).float()
+
+    def settings(self) -> Settings:
+        """Nothing to set."""
+        return {}
+
+    @classmethod
+    def rebuilt(cls, settings: Settings) -> Self:
+        """See `OutputWrapper.rebuilt`."""
+        StoredSettings.model_validate(settings)
+        return cls()

@@ -1,0 +1,63 @@
+"""The network of Purifier's 2020 preprint."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Self
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from auditor.threat import Access
+from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings
+
+__all__ = ["PurifierNet"]
+
+
+class _Stored(StoredSettings):
+    num_classes: PositiveInt
+    hidden: tuple[PositiveInt, ...]
+
+
+class PurifierNet(OutputWrapper):
+    """The purifier G of Yang et al. (2020, arXiv:2005.03915): a small network that releases G(F(x)) in place of F(x).
+
+    Batch normalisation and ReLU follow each hidden layer; softmax follows the linear output, so that what is released
+    is a probability vector again.
+
+    Args:
+        num_classes: Length of the probability vectors.
+        hidden: Widths of the hidden layers, e.g. (7, 4, 7) for ten classes.
+    """
+
+    kind = "purifier"
+    shows = Access.SCORES
+
+    def __init__(self, num_classes: int, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.hidden = hidden
+        layers: list[nn.Module] = []
+        for width, next_width in pairwise((num_classes, *hidden)):
+            layers += [nn.Linear(width, next_width), nn.BatchNorm1d(next_width), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear((num_classes, *hidden)[-1], num_classes))
+
+    def raw(self, probabilities: Tensor) -> Tensor:
+        """The logits before the softmax, float32 [record, class]; the purifier is trained on these."""
+        logits: Tensor = self.layers(probabilities)
+        return logits
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Purified probabilities, float32 [record, class]."""
+        return torch.softmax(self.raw(probabilities), dim=1)
+
+    def settings(self) -> Settings:
+        """Layer widths."""
+        return {"num_classes": self.num_classes, "hidden": self.hidden}
+
+    @classmethod
+    def rebuilt(cls, settings: Settings) -> Self:
+        """See `OutputWrapper.rebuilt`."""
+        checked = _Stored.model_validate(settings)
+        return cls(checked.num_classes, checked.hidden)
