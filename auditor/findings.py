@@ -34,8 +34,10 @@ __all__ = [
     "Completed",
     "ControlResult",
     "DataFacts",
+    "DefenseAdvice",
     "DefenseCard",
     "DefenseEffect",
+    "DefenseProbeResult",
     "DefenseResult",
     "DosePoint",
     "Endpoint",
@@ -49,6 +51,7 @@ __all__ = [
     "Histogram",
     "ImpliedEpsilon",
     "InstantAnswer",
+    "InversionEffect",
     "InversionResult",
     "InversionSetup",
     "Measurement",
@@ -67,6 +70,7 @@ __all__ = [
     "SecondaryChoice",
     "Severity",
     "Skipped",
+    "StrongestAttack",
     "TailEstimate",
     "Timing",
     "Verdict",
@@ -187,7 +191,8 @@ class Preprocessing(Part):
 class ModelFacts(Part):
     """The audited checkpoint. `sha256` is of the weights file.
 
-    `wrapper` names an output-time defense saved with it, `trained_with` the training-time one that made its weights.
+    `wrapper` names an output-time defense saved with it, `wrapper_sha256` its files together, and `trained_with` the
+    training-time defense that made its weights.
     """
 
     name: str
@@ -202,6 +207,7 @@ class ModelFacts(Part):
     trusted: bool = False
     preprocessing: Preprocessing
     wrapper: str | None = None
+    wrapper_sha256: str | None = None
     trained_with: str | None = None
 
 
@@ -636,16 +642,87 @@ class DefenseEffect(Part):
     change: Estimate | None = None
 
 
+class StrongestAttack(Part):
+    """The attack that did best against a defended model at one access, of all that were refitted through the defense.
+
+    It was chosen by AUC on one half of the records among `chosen_from` attacks; `adaptive`, `undefended` (the strongest
+    against the undefended model, chosen alike) and `change`, the paired difference, are of the other half.
+    """
+
+    access: Access
+    attack_id: str
+    chosen_from: int
+    chosen_at: Estimate
+    adaptive: Estimate
+    undefended: Estimate
+    undefended_attack_id: str
+    change: Estimate
+
+
+class DefenseProbeResult(Part):
+    """An attack that exists only because of one defense: the AUC of its scores on all audit records."""
+
+    id: str
+    title: str
+    access: Access
+    status: Literal["completed", "skipped", "failed"]
+    reason: str = ""
+    auc: Estimate | None = None
+
+
+class InversionEffect(Part):
+    """What an inversion attack gets before and after a defense, refitted through it; `change` is paired.
+
+    `better` says in which direction the defender wants the measure to go.
+    """
+
+    attack_id: str
+    access: Access
+    measure: str
+    better: Literal["higher", "lower"]
+    undefended: Estimate
+    defended: Estimate
+    change: Estimate
+
+
 class DefenseResult(Part):
-    """One defense, measured in the same run by the same attacks. `void_when_weights` says why it buys nothing there."""
+    """One defense, measured in the same run by the same attacks.
+
+    `baseline` is what stands beside it: the audited model for output-time defenses, and for training-time ones an
+    undefended twin, retrained by the same recipe. `shadows` is how many both were attacked with. `chosen` is what was
+    tuned, on records that no number here is about. `void_when_weights` says why it buys nothing there.
+    """
 
     card: DefenseCard
     status: Literal["completed", "skipped", "failed"]
     reason: str = ""
+    baseline: Literal["target", "twin"] = "target"
+    shadows: int = 0
+    chosen: dict[str, float] = Field(default_factory=dict)
     effects: tuple[DefenseEffect, ...] = ()
+    strongest: tuple[StrongestAttack, ...] = ()
+    probes: tuple[DefenseProbeResult, ...] = ()
+    inversion: tuple[InversionEffect, ...] = ()
     costs: tuple[Measurement, ...] = ()
+    accuracy_change: Estimate | None = None
     seeds: int = 1
     void_when_weights: str = ""
+
+
+class DefenseAdvice(Part):
+    """Which measured defense to take for one way of release, or that none is worth it; and what none of them stops.
+
+    `front` names the defenses that no other beats on both accuracy and leakage, by the half on which they were chosen;
+    the numbers of `strongest` and `accuracy_change` of the one advised are of the other half.
+    """
+
+    release: Access
+    defense_id: str | None
+    front: tuple[str, ...]
+    strongest: StrongestAttack | None = None
+    accuracy_change: Estimate | None = None
+    sentence: str
+    not_stopped: str = ""
 
 
 # --- canaries ------------------------------------------------------------------------------------------------------
@@ -750,6 +827,7 @@ class AuditReport(Part):
     controls: tuple[ControlResult, ...]
     checks: tuple[Check, ...]
     defenses: tuple[DefenseResult, ...]
+    advice: tuple[DefenseAdvice, ...] = ()
     verdicts: tuple[Verdict, ...]
     severity: Severity
     timings: tuple[Timing, ...]

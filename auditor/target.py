@@ -25,6 +25,7 @@ from auditor.checkpoint.sidecar import (
     TrainedWith,
     read_trained_with,
     read_wrapper,
+    wrapper_digest,
     write_trained_with,
     write_wrapper,
 )
@@ -135,7 +136,8 @@ class Target:
         """The same model behind a copy of another wrapper, or behind none."""
         placed = None if wrapper is None else _at_rest(copy.deepcopy(wrapper), self.device)
         kind = None if wrapper is None else wrapper.kind
-        return replace(self, wrapper=placed, facts=self.facts.model_copy(update={"wrapper": kind}))
+        facts = self.facts.model_copy(update={"wrapper": kind, "wrapper_sha256": None})
+        return replace(self, wrapper=placed, facts=facts)
 
     def with_head(self, head: NewHead | None) -> Target:
         """An untrained model of the same make with another head, for training; None: with its own.
@@ -190,6 +192,7 @@ class Target:
                 "weights": "plain",
                 "trusted": False,
                 "wrapper": None,
+                "wrapper_sha256": None,
             }
         )
         return replace(self, module=_at_rest(module, self.device), facts=facts, wrapper=None)
@@ -359,4 +362,5 @@ def _behind(wrapper: OutputWrapper, target: Target, folder: Path) -> Target:
             f"The wrapper saved in {folder} is not made for {classes} classes.",
             "Save the defended model again, or take the sidecar away to audit the bare weights.",
         )
-    return wrapped
+    facts = wrapped.facts.model_copy(update={"wrapper_sha256": wrapper_digest(folder)})
+    return replace(wrapped, facts=facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from auditor.checkpoint.architecture import refuse_misfit
 from auditor.checkpoint.config import read_json_object
 from auditor.checkpoint.new_head import NewHead
-from auditor.checkpoint.weights import WRAPPER_TENSORS, read_tensors, refuse_non_finite, serialise
+from auditor.checkpoint.weights import WRAPPER_TENSORS, read_tensors, refuse_non_finite, serialise, sha256_of
 from auditor.errors import InputError
 from auditor.wrappers import WRAPPERS, OutputWrapper
 
@@ -23,6 +24,7 @@ __all__ = [
     "TrainedWith",
     "read_trained_with",
     "read_wrapper",
+    "wrapper_digest",
     "write_trained_with",
     "write_wrapper",
 ]
@@ -84,6 +86,18 @@ def read_wrapper(folder: Path, weights_sha256: str) -> OutputWrapper | None:
     if sidecar.weights_sha256 != weights_sha256:
         raise InputError(f"{file} belongs to weights of another SHA-256 than those beside it.", _REMEDY)
     return _filled(file, sidecar)
+
+
+def wrapper_digest(folder: Path) -> str | None:
+    """Hexadecimal SHA-256 over both files of a wrapper saved in a folder; None where there is none.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    if not (folder / SIDECAR_NAME).is_file():
+        return None
+    parts = [sha256_of(folder / name) for name in (SIDECAR_NAME, WRAPPER_TENSORS)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def write_wrapper(wrapper: OutputWrapper, folder: Path, weights_sha256: str) -> None:

@@ -148,26 +148,24 @@ def _verdict(report: AuditReport, verdict: Verdict) -> Point:
     note = wording.verdict_note(verdict)
     told = f"{name}, {way}: {wording.state_name(verdict.state).lower()}{f' ({note})' if note else ''}. "
     counting = report.plan.release.includes(verdict.access)
-    level = _verdict_level(report, verdict) if counting else _note_unless(verdict.state is VerdictState.NOTHING_FOUND)
+    level = _verdict_level(report, verdict, counting=counting)
     return Point(
         Kind.VERDICT, rule, (verdict.access,), _STATES[verdict.state], level, told + clean(verdict.sentence), counting
     )
 
 
-def _verdict_level(report: AuditReport, verdict: Verdict) -> Level:
+def _verdict_level(report: AuditReport, verdict: Verdict, *, counting: bool) -> Level:
     """A leak by its severity, which only membership has; what is open warns where a gate asks for it."""
     membership = verdict.family is Family.MEMBERSHIP
     match verdict.state:
-        case VerdictState.LEAK_FOUND:
-            return "warning" if membership and report.severity.rank < Severity.HIGH.rank else "error"
-        case VerdictState.CANNOT_SAY:
-            return "warning" if membership and verdict.access is report.plan.release else "note"
         case VerdictState.NOTHING_FOUND:
             return "none"
-
-
-def _note_unless(quiet: bool) -> Level:  # noqa: FBT001 - the only argument, and its name says it
-    return "none" if quiet else "note"
+        case VerdictState.LEAK_FOUND if counting:
+            return "warning" if membership and report.severity.rank < Severity.HIGH.rank else "error"
+        case VerdictState.CANNOT_SAY if membership and verdict.access is report.plan.release:
+            return "warning"
+        case _:
+            return "note"
 
 
 # --- what the verdicts rest on ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import TypedDict
 from urllib.parse import quote
 
 from auditor.findings import AuditReport, Severity
-from auditor.report import pick, points, wording
+from auditor.report import pick, points, stage, wording
 from auditor.report.jsonfile import inert_json
 from auditor.report.markdown import escape
 from auditor.report.points import Kind, Point, Rule
@@ -135,7 +135,7 @@ def _invocation(report: AuditReport, found: tuple[Point, ...]) -> dict[str, obje
     missing = [
         f"Not run: {wording.named(cards)}. {clean(reason)}" for cards, reason in pick.not_run_by_reason(report)
     ]
-    told = [wording.scope(report), wording.best_of_all(report), *well, *missing[:_NOT_RUN]]
+    told = [stage.scope(report), stage.best_of_all(report), *well, *missing[:_NOT_RUN]]
     return {
         "executionSuccessful": True,
         "endTimeUtc": report.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
