@@ -22,6 +22,7 @@ from auditor.defense import Applied, Holding
 from auditor.errors import InputError
 from auditor.findings import ModelFacts, Timing
 from auditor.given_shadows import load_given
+from auditor.queries import IDENTITY
 from auditor.records import Inputs, printable
 from auditor.shadows import AuditSet, TrainingSet
 from auditor.signals import CoarseMargins, Signals, observe, observe_outputs, repeat_difference, same_noise
@@ -167,6 +168,7 @@ class _Job:
     queries: tuple[str, ...]
     defense: Applied | None
     opened: bool
+    repeats: int
     folder: Path
     weights: str
     signals: str
@@ -177,7 +179,8 @@ class Laboratory:
     """Trains models and records what they answer, once each: finished files in the run folder are never made again.
 
     With a `defense` every model is a defended one, refitted on what that model's defender holds (DESIGN 7.12);
-    `opened` asks it as whoever holds its weights would.
+    `opened` asks it as whoever holds its weights would. With `repeats` every record is asked that often and the answers
+    are averaged, against models that answer at random.
     """
 
     folder: RunFolder
@@ -189,6 +192,7 @@ class Laboratory:
     progress: Progress
     defense: Applied | None = None
     opened: bool = False
+    repeats: int = 1
 
     def publish(self) -> None:
         """Put the decoded records into the run folder, where workers memory-map them."""
@@ -224,9 +228,9 @@ class Laboratory:
 
         Some records are asked twice, to see whether the model repeats itself.
         """
-        path = f"signals/target-{target.fingerprint}.safetensors"
+        path = f"signals/target-{target.fingerprint}{self._manner}.safetensors"
         if not _is_answered(self.folder, path):
-            answers = _ask(target, self.folder, self.queries)
+            answers = _ask(target, self.folder, self.queries, self.repeats)
             difference = repeat_difference(target, published(self.folder, "audit")[0])
             _write_answers(self.folder, path, replace(answers, repeat_difference=difference))
         return _read_answers(self.folder, path)
@@ -255,6 +259,11 @@ class Laboratory:
         n = self.audit_set.records.n
         return np.arange(n) if probe.sample is None else self.audit_set.sample(probe.sample)
 
+    @property
+    def _manner(self) -> str:
+        """Names in files how models are asked, where that is not once and as they are released."""
+        return ("-opened" if self.opened else "") + (f"-{self.repeats}-times" if self.repeats > 1 else "")
+
     @staticmethod
     def _probe_path(probe: Probe, name: str) -> str:
         return f"probes/{probe.id}-{Path(name).name}"
@@ -270,9 +279,10 @@ class Laboratory:
             queries=self.queries,
             defense=defense,
             opened=self.opened,
+            repeats=self.repeats,
             folder=self.folder.root,
             weights=f"models/{name}{retrained}.safetensors",
-            signals=f"signals/{name}{key}{'-opened' if self.opened else ''}.safetensors",
+            signals=f"signals/{name}{key}{self._manner}.safetensors",
         )
 
     def _digest(self, training_set: TrainingSet) -> str:
@@ -408,10 +418,14 @@ def _write_answers(folder: RunFolder, name: str, answers: Answers) -> None:
     folder.write_arrays(name, arrays)
 
 
-def _ask(target: Target, folder: RunFolder, queries: tuple[str, ...]) -> Answers:
-    """What a model says about the published audit set and calibrating records."""
-    audit, coarse = observe_outputs(target, *published(folder, "audit"), queries)
-    return Answers(audit, observe(target, *published(folder, "calibration"), queries), coarse=coarse)
+def _ask(target: Target, folder: RunFolder, queries: tuple[str, ...], repeats: int) -> Answers:
+    """What a model says about the published audit set and calibrating records; on average if it is asked repeatedly."""
+    asked = queries if repeats == 1 else (IDENTITY,) * repeats
+    audit, coarse = observe_outputs(target, *published(folder, "audit"), asked)
+    calibration = observe(target, *published(folder, "calibration"), asked)
+    if repeats == 1:
+        return Answers(audit, calibration, coarse=coarse)
+    return Answers(audit.averaged(), calibration.averaged(), coarse=coarse)
 
 
 def share_records(folder: RunFolder, name: str, records: Records) -> None:
@@ -438,7 +452,7 @@ def _train_and_observe(job: _Job) -> None:
         state = {key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}
         rename_into_place(weights, lambda temporary: save_file(state, temporary))
     try:
-        answers = _ask(_finished_model(job, folder), folder, job.queries)
+        answers = _ask(_finished_model(job, folder), folder, job.queries, job.repeats)
     except InputError as error:
         if (given := job.training_set.given) is None:
             raise

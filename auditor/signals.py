@@ -69,6 +69,10 @@ class _Answered:
         """The stack less some models."""
         return self._each(lambda array: np.delete(array, list(models), axis=0))
 
+    def averaged(self) -> Self:
+        """The mean over the queries, as one query: what is left when a model's noise is averaged away."""
+        return self._each(lambda array: array.mean(-1, keepdims=True))
+
     def _each(self, change: Callable[[Floats], Floats]) -> Self:
         return type(self)(**{name: change(array) for name, array in self.arrays().items()})
 
@@ -122,7 +126,8 @@ def observe(
         target: The model asked; its output wrapper, if any, is applied.
         inputs: uint8 [record, height, width, channel] or float32 [record, feature].
         labels: The true labels, int64 [record].
-        queries: Names of the copies asked about, see `auditor.queries`.
+        queries: Names of the copies asked about, see `auditor.queries`; a name that comes again is asked again, and
+            gets fresh noise from a model that draws some.
 
     Returns:
         float64 signals [record, query].
@@ -131,8 +136,9 @@ def observe(
         ValueError: a query is unknown, or needs images.
         InputError: the model gives logits that are not finite.
     """
-    columns = [_signals(*class_vectors(target, inputs, query=Query.named(name)), labels) for name in queries]
-    return _side_by_side(columns)
+    return _side_by_side(
+        [_signals(*_answers(target, inputs, queries, position), labels) for position in range(len(queries))]
+    )
 
 
 def observe_outputs(
@@ -148,9 +154,16 @@ def observe_outputs(
         raise ValueError(f"the first query must be the record itself, got {queries[0]!r}")
     logits, released = class_vectors(target, inputs)
     columns = [_signals(logits, released, labels)]
-    if queries[1:]:
-        columns.append(observe(target, inputs, labels, queries[1:]))
+    columns += [_signals(*_answers(target, inputs, queries, position), labels) for position in range(1, len(queries))]
     return _side_by_side(columns), _coarse_margins(released, labels)
+
+
+def _answers(
+    target: Target, inputs: npt.NDArray[np.generic], queries: Sequence[str], position: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Class vectors for one of the queries, as if at another time where the same came before."""
+    name = queries[position]
+    return class_vectors(target, inputs, query=Query.named(name), time=queries[:position].count(name))
 
 
 def _side_by_side(columns: Sequence[Signals]) -> Signals:
