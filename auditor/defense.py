@@ -87,7 +87,7 @@ class DefenseProbe:
 
 @dataclass(frozen=True)
 class Defense:
-    """A row of the table: the card, and what makes a target a defended one. One of `wrap` and `retrain` is there.
+    """A row of the table: the card, and what makes a target a defended one: `wrap`, `retrain` or both.
 
     Attributes:
         card: What the report says of it.
@@ -99,6 +99,8 @@ class Defense:
         uses_members: Whether `wrap` reads members.
         budget: The smallest budget that measures it.
         probes: Attacks that exist only because of it.
+        trainings: What training it costs, in plain trainings by the recipe.
+        settling: What `settle` costs, alike.
     """
 
     card: DefenseCard
@@ -110,6 +112,8 @@ class Defense:
     uses_members: bool = False
     budget: str = "standard"
     probes: tuple[DefenseProbe, ...] = ()
+    trainings: float = 1.0
+    settling: float = 0.0
 
     def reads_members(self) -> bool:
         """Whether it needs the records that a model was trained on."""

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -77,7 +78,7 @@ class Target:
     def stochastic(self) -> bool:
         """Whether the same query may be answered differently twice."""
         head = self.architecture.head
-        drawn = head is not None and head.kind == "bottleneck"
+        drawn = head is not None and head.kind == "bottleneck" and head.noisy
         return drawn or (self.wrapper is not None and self.wrapper.stochastic)
 
     @property
@@ -87,6 +88,7 @@ class Target:
         parts = [self.facts.sha256, self.architecture.fingerprint, preprocessing, self.facts.wrapper or ""]
         hasher = hashlib.sha256("\n".join(parts).encode())
         if self.wrapper is not None:
+            hasher.update(repr(sorted(self.wrapper.settings().items())).encode())
             hasher.update(serialise(self.wrapper.state_dict()))
         return hasher.hexdigest()[:16]
 
@@ -256,11 +258,16 @@ def load_target(
     return target if wrapper is None else _behind(wrapper, target, files.folder)
 
 
-def save_target(target: Target, folder: Path | str) -> None:
+def save_target(target: Target, folder: Path | str, texts: Mapping[str, str] = MappingProxyType({})) -> None:
     """Write a target as a folder that `load_target` and, without its wrapper, timm can read.
 
     All or nothing: the files are written beside `folder` and put in its place by one renaming. An architecture from a
     Python file is recorded by name only, so that loading the folder needs `arch` again.
+
+    Args:
+        target: The model.
+        folder: Must not exist yet, or be empty.
+        texts: Further files, by name.
 
     Raises:
         InputError: the folder holds something already, or cannot be written.
@@ -272,6 +279,8 @@ def save_target(target: Target, folder: Path | str) -> None:
     try:
         partial.mkdir(parents=True)
         _write_files(target, partial)
+        for name, text in texts.items():
+            (partial / name).write_text(text, encoding="utf-8")
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)

@@ -8,7 +8,7 @@ runs once per record. The same seed on the same machine type gives the same weig
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from auditor.queries import crop_pad
 from auditor.splits import Recipe
 from auditor.target import Target
 
-__all__ = ["Classroom", "Lesson", "default_recipe", "reuses_features", "source_of", "train"]
+__all__ = ["Classroom", "Lesson", "batches_in", "default_recipe", "reuses_features", "source_of", "train"]
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,43 @@ class Lesson:
         """
         return functional.cross_entropy(module(batch), labels, label_smoothing=recipe.label_smoothing)
 
+    def step(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batch: torch.Tensor,
+        labels: torch.Tensor,
+        recipe: Recipe,
+    ) -> torch.Tensor:
+        """One step of the optimiser; the loss of the batch before it. Arguments as of `loss`."""
+        with _mixed_precision(labels.device):
+            loss = self.loss(module, batch, labels, recipe)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def batches(self, records: int, recipe: Recipe, device: torch.device) -> Iterable[torch.Tensor]:
+        """The batches of one epoch, `batches_in` many, as positions among the training records: all in random order."""
+        order = torch.randperm(records, device=device)
+        starts = range(0, batches_in(records, recipe) * recipe.batch_size, recipe.batch_size)
+        return [order[start : start + recipe.batch_size] for start in starts]
+
     def between_epochs(self, room: Classroom) -> bool:
         """Called after each epoch; whether to go on with the next. The module is in training mode again after it."""
         del room
         return True
+
+
+def batches_in(records: int, recipe: Recipe) -> int:
+    """How many batches an epoch has: a last one of a single record, which would stop batch normalisation, is left out.
+
+    Args:
+        records: How many are trained on.
+        recipe: Gives the batch size.
+    """
+    whole, rest = divmod(records, recipe.batch_size)
+    return whole + (rest > 1)
 
 
 def train(
@@ -178,7 +211,7 @@ def _beginning(template: Target, recipe: Recipe, start: Target | None) -> nn.Mod
         plain = replace(template, architecture=replace(template.architecture, head=None))
         module = plain.with_weights_from(recipe.init).module.train().requires_grad_(requires_grad=True)
         if (head := template.architecture.head) is not None:
-            place_head(module, head, template.facts.num_classes, template.architecture.label)
+            module = place_head(module, head, template.facts.num_classes, template.architecture.label)
     return module
 
 
@@ -258,20 +291,10 @@ def _descend(
 ) -> None:
     """Train what has a gradient; `batch` makes the module's input of record numbers [record]."""
     optimizer = _optimizer(module, recipe)
-    starts = range(0, len(labels), recipe.batch_size)
-    # a last batch of one record would stop batch normalisation
-    sizes = [start for start in starts if min(recipe.batch_size, len(labels) - start) > 1]
-    scheduler = _schedule(optimizer, recipe, steps=recipe.epochs * len(sizes))
+    scheduler = _schedule(optimizer, recipe, steps=recipe.epochs * batches_in(len(labels), recipe))
     for epoch in range(recipe.epochs):
-        order = torch.randperm(len(labels), device=labels.device)
-        for start in sizes:
-            index = order[start : start + recipe.batch_size]
-            chosen = batch(index)
-            with _mixed_precision(labels.device):
-                loss = lesson.loss(module, chosen, labels[index], recipe)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+        for index in lesson.batches(len(labels), recipe, labels.device):
+            loss = lesson.step(module, optimizer, batch(index), labels[index], recipe)
             scheduler.step()
         room = Classroom(module, optimizer, batch, template.prepare, labels, epoch + 1, recipe.epochs)
         going_on = lesson.between_epochs(room)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from timm.models import save_for_hf
 from torch import nn
 
+from auditor.checkpoint.sidecar import wrapper_digest
 from auditor.errors import InputError
 from auditor.target import Architecture, Target, load_target, save_target
 from auditor.threat import Access
@@ -313,6 +314,8 @@ def test_a_saved_target_comes_back_bit_by_bit(tmp_path, wrapper: OutputWrapper |
     assert torch.equal(again.logits(IMAGES), logits)
     assert torch.equal(again.released(logits), target.released(logits))
     assert again.facts.wrapper == target.facts.wrapper
+    assert again.facts.wrapper_sha256 == wrapper_digest(tmp_path / "b")
+    assert (again.facts.wrapper_sha256 is None) == (wrapper is None)
     assert again.facts.preprocessing == target.facts.preprocessing
     assert again.architecture == target.architecture
 

@@ -18,12 +18,13 @@ _STD_SHIFT = 5.0
 
 
 class NewHead(BaseModel):
-    """Which head a network got in place of its own, and how narrow it is."""
+    """Which head a network got in place of its own, how narrow it is, and whether a bottleneck draws its code."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["low-rank", "bottleneck"]
     width: PositiveInt
+    noisy: bool = True
 
 
 class LowRankHead(nn.Sequential):
@@ -48,17 +49,18 @@ class BottleneckHead(nn.Module):
         features: Length of what the head receives.
         width: Length of the code.
         classes: Length of what it gives.
+        noisy: Whether the code is drawn; else it is its mean.
 
     Attributes:
-        noisy: Whether the code is drawn; else it is its mean.
-        divergence: Of the last batch: the mean Kullback-Leibler divergence of the code from N(0, I), in nats.
+        divergence: Of the last batch: the mean Kullback-Leibler divergence of the code from N(0, I), in nats. It has a
+            gradient in training mode only.
     """
 
-    def __init__(self, features: int, width: int, classes: int) -> None:
+    def __init__(self, features: int, width: int, classes: int, *, noisy: bool = True) -> None:
         super().__init__()
         self.encoder = nn.Linear(features, 2 * width)
         self.decoder = nn.Linear(width, classes)
-        self.noisy = True
+        self.noisy = noisy
         self.divergence = torch.zeros(())
 
     def forward(self, received: Tensor) -> Tensor:
@@ -66,7 +68,8 @@ class BottleneckHead(nn.Module):
         mean, raw = self.encoder(received).chunk(2, dim=1)
         deviation = functional.softplus(raw - _STD_SHIFT)
         terms = 1 + 2 * (deviation + 1e-7).log() - mean.square() - deviation.square()
-        self.divergence = -0.5 * terms.sum(1).mean()
+        divergence = -0.5 * terms.sum(1).mean()
+        self.divergence = divergence if self.training else divergence.detach()
         logits: Tensor = self.decoder(mean + deviation * torch.randn_like(mean) if self.noisy else mean)
         return logits
 
@@ -93,8 +96,8 @@ def place_head(module: nn.Module, head: NewHead, classes: int, name: str) -> nn.
         InputError: the module's own head is not one linear layer.
     """
     own = linear_head(module, classes, name)
-    kind = LowRankHead if head.kind == "low-rank" else BottleneckHead
-    fresh = kind(own.in_features, head.width, classes)
+    sizes = (own.in_features, head.width, classes)
+    fresh = LowRankHead(*sizes) if head.kind == "low-rank" else BottleneckHead(*sizes, noisy=head.noisy)
     if own is module:
         return fresh
     path = next(path for path, part in module.named_modules() if part is own)

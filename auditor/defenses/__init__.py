@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from auditor.defense import Applied, Defense
-from auditor.defenses import labels_only, purifier
+from auditor.defenses import (
+    aeppt,
+    calor,
+    dp_sgd,
+    early_stopping,
+    hamp,
+    labels_only,
+    memguard,
+    mid,
+    mmd_mixup,
+    plain,
+    purifier,
+    purifier_2023,
+    purifier_specialised,
+    relaxloss,
+    smoothing,
+)
 from auditor.errors import InputError
-from auditor.findings import DefenseCard, Fidelity, Paper
+from auditor.findings import DefenseCard, Fidelity
 from auditor.records import printable
 from auditor.target import Target
 from auditor.threat import Access
@@ -13,24 +29,9 @@ from auditor.threat import Access
 __all__ = ["DEFENSES", "applied_to"]
 
 DEFENSES = (
-    Defense(
-        DefenseCard(
-            id="purifier",
-            title="Purifier (2020, basic)",
-            paper=Paper(
-                citation="Yang, Shao, Xuan, Chang, Zhang: Defending Model Inversion and Membership Inference Attacks "
-                "via Prediction Purification, 2020",
-                url="https://arxiv.org/abs/2005.03915",
-            ),
-            fidelity=Fidelity.THIRD_PARTY,
-            acts_on="output",
-            counts_for=(Access.SCORES,),
-            changed="Loss and network as transcribed by a third party; input domain, optimiser and epochs are ours.",
-            settings={"label_weight": 0.2, "epochs": 100, "batch_size": 64, "lr": 0.01},
-        ),
-        wrap=purifier.wrap,
-        budget="quick",
-    ),
+    purifier.ROW,
+    *purifier_specialised.ROWS,
+    *purifier_2023.ROWS,
     Defense(
         DefenseCard(
             id="labels-only",
@@ -43,6 +44,17 @@ DEFENSES = (
         wrap=labels_only.wrap,
         budget="quick",
     ),
+    *mmd_mixup.ROWS,
+    *smoothing.ROWS,
+    relaxloss.ROW,
+    hamp.ROW,
+    early_stopping.ROW,
+    *calor.ROWS,
+    *mid.ROWS,
+    dp_sgd.ROW,
+    aeppt.ROW,
+    memguard.ROW,
+    *plain.ROWS,
 )
 
 

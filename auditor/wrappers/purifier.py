@@ -1,4 +1,4 @@
-"""The network of Purifier's 2020 preprint."""
+"""The network of Purifier's 2020 preprint, as its basic form and two specialised ones leave it behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from auditor.threat import Access
 from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings
 
-__all__ = ["PurifierNet"]
+__all__ = ["InversionPurifierNet", "MembershipPurifierNet", "PurifierNet"]
 
 
 class _Stored(StoredSettings):
@@ -61,3 +61,18 @@ class PurifierNet(OutputWrapper):
         """See `OutputWrapper.rebuilt`."""
         checked = _Stored.model_validate(settings)
         return cls(checked.num_classes, checked.hidden)
+
+
+class MembershipPurifierNet(PurifierNet):
+    """The same network, fitted against a membership net.
+
+    It has learned from members, but no tensor is derived from a single one.
+    """
+
+    kind = "purifier-membership"
+
+
+class InversionPurifierNet(PurifierNet):
+    """The same network, fitted against an inversion net."""
+
+    kind = "purifier-inversion"

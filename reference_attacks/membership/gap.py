@@ -25,8 +25,6 @@ Published number and ours
 
 from __future__ import annotations
 
-import numpy as np
-
 from reference_attacks.membership._inputs import FloatArray, SignalArray, as_signal
 
 __all__ = ["score"]
@@ -37,15 +35,15 @@ def score(*, target_signal: SignalArray) -> FloatArray:
 
     Args:
         target_signal: 1 where the target names the true class, else 0 [record, query]; the first query is the record
-            itself, and the only one that is used.
+            itself, and the only one that is used. Of a target that answers at random, how often it names it.
 
     Returns:
-        Scores [record], 1.0 = correct = more likely a member, else 0.0.
+        Scores [record], 1.0 = correct = more likely a member, 0.0 = wrong.
 
     Raises:
-        ValueError: If a value is neither 0 nor 1, or the axes are others.
+        ValueError: If a value is below 0 or above 1, or the axes are others.
     """
     correct = as_signal("target_signal", target_signal, ("record", "query"))[:, 0]
-    if not np.isin(correct, (0.0, 1.0)).all():
-        raise ValueError("target_signal must be 0 or 1, whether the target was right")
+    if not ((correct >= 0.0) & (correct <= 1.0)).all():
+        raise ValueError("target_signal must be 0 or 1, whether the target was right, or a mean of such answers")
     return correct.copy()

@@ -248,7 +248,7 @@ def test_attack_p_is_a_p_value_for_non_members():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: gap.score(target_signal=np.array([[0.5]])), "must be 0 or 1"),
+        (lambda: gap.score(target_signal=np.array([[1.5]])), "must be 0 or 1"),
         (lambda: loss.score(target_signal=np.array([[np.nan]])), "not finite"),
         (
             lambda: attack_p.score(target_signal=np.zeros((2, 1)), population_target_signal=np.zeros((2, 3))),
