@@ -18,6 +18,7 @@ from auditor.findings import (
     Check,
     ClassExposure,
     ControlResult,
+    DefenseAdvice,
     DefenseResult,
     Environment,
     GroupExposure,
@@ -62,6 +63,7 @@ class Found:
     controls: tuple[ControlResult, ...] = ()
     checks: tuple[Check, ...] = ()
     defenses: tuple[DefenseResult, ...] = ()
+    advice: tuple[DefenseAdvice, ...] = ()
 
 
 def keep_preliminary(case: Case, first: AtOnce, checks: tuple[Check, ...], histograms: tuple[Histogram, ...]) -> str:
@@ -110,6 +112,7 @@ def _keep(case: Case, name: str, found: Found, stage: Literal["target alone", "c
         controls=found.controls,
         checks=found.checks,
         defenses=found.defenses,
+        advice=found.advice,
         verdicts=found.verdicts,
         severity=severity_of(found.verdicts, membership, case.options.release, case.plan.severity),
         timings=tuple(one for one in timings if not is_probe(one)),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from auditor.battery import INVERSION, Plan
+from auditor.battery import DECODER, DECODERS, GRADIENTS, INVERSION, Plan
 from auditor.cost import Item, Spent, line_of
+from auditor.defenses import DEFENSES, applied_to
 from auditor.inversion import Given, InversionAttack, View
 from auditor.inversion.evaluators import EVALUATORS, train_evaluator
 from auditor.inversion.given import unit_images
@@ -40,6 +41,19 @@ def inversion_items(plan: Plan, audit_set: AuditSet, public: Records | None, tar
     for attack in runnable:
         models = 2 + (plan.class_controls > 0) * (attack.rebuilds == "classes")
         yield Item(_PHASE, attack.card.id, trials.inverting(attack), models, spread=True)
+    if plan.inverts_defended and applied_to(target) is None:
+        yield from _through_defenses(plan, trials)
+
+
+def _through_defenses(plan: Plan, trials: _InversionTrials) -> Iterator[Item]:
+    """The inversion network anew on what every defended model releases, MIFace on those that were trained anew."""
+    rows = {attack.card.id: attack for attack in INVERSION}
+    chosen = [one for one in DEFENSES if one.card.id in plan.defenses]
+    trained = sum(one.retrain is not None for one in chosen)
+    models = len(chosen) + (trained < len(chosen)) + (trained > 0)
+    for attack, count in ((DECODER, DECODERS * models), (GRADIENTS, trained + (trained > 0))):
+        if count:
+            yield Item("defenses", f"{attack} of defended models", trials.inverting(rows[attack]), count, spread=True)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter, process_time
 
 import numpy as np
 import numpy.typing as npt
@@ -218,6 +219,16 @@ class Laboratory:
     def load_defended(self, training_set: TrainingSet) -> Target:
         """A model that `train` has finished, with what this laboratory's defense puts behind it."""
         return _finished_model(self._job(training_set), self.folder)
+
+    def training_of(self, training_set: TrainingSet) -> Timing:
+        """What it took to train a model that `train` has finished, in the run that did it."""
+        with safe_open(self.weights_of(training_set), framework="pt") as file:
+            took = file.metadata() or {}
+        return Timing(
+            phase="train one model",
+            wall_seconds=float(took.get("wall", 0.0)),
+            cpu_seconds=float(took.get("cpu", 0.0)),
+        )
 
     def weights_of(self, training_set: TrainingSet) -> Path:
         """The file of a model that `train` has finished."""
@@ -448,9 +459,11 @@ def _train_and_observe(job: _Job) -> None:
     folder = RunFolder(job.folder)
     weights = folder.path(job.weights)
     if job.training_set.given is None and not is_whole(weights):
+        wall, cpu = perf_counter(), process_time()
         trained = _trained(job, folder)
+        took = {"wall": str(perf_counter() - wall), "cpu": str(process_time() - cpu)}
         state = {key: value.contiguous().cpu() for key, value in trained.module.state_dict().items()}
-        rename_into_place(weights, lambda temporary: save_file(state, temporary))
+        rename_into_place(weights, lambda temporary: save_file(state, temporary, metadata=took))
     try:
         answers = _ask(_finished_model(job, folder), folder, job.queries, job.repeats)
     except InputError as error:

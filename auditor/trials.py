@@ -307,8 +307,9 @@ class _Trials:
     def after(self) -> Iterator[Item]:
         """Controls, defenses and inversion."""
         yield Item("controls and checks", "controls", self._controls())
-        for defense in DEFENSES:
-            if defense.card.id in self.plan.defenses and self.target.wrapper is None:
+        bare = applied_to(self.target) is None
+        for defense in DEFENSES if bare else ():
+            if defense.card.id in self.plan.defenses:
                 yield from self._defending(defense)
         yield from inversion_items(self.plan, self.audit_set, self.public, self.target)
 
@@ -332,26 +333,34 @@ class _Trials:
         return spent + self._on_stage(planting) * len(shadow_based) if shadow_based else spent
 
     def _defending(self, defense: Defense) -> Iterator[Item]:
-        """Fitting it to the target and to every shadow, asking all of them, and attacking twice."""
-        limits, reference = self.plan.limits, self.audit_set.reference
-        applied, few = Applied(defense), min(_LEAST_REFERENCE, reference.n)
-        defended = applied.wrapped(self.target, self._holding(_some(reference)(few)), 0)
-        each = self._fitting(applied) + self._asking(defended)
-        attackers = [one for one in self._primaries if one.card.access is not Access.WEIGHTS]
-        attackers = [one for one in attackers if defended.exposes(one.card.access)]
-        once = each + self._asking(self.target)
-        for one in attackers:
-            once += self._scoring[one.card.id] * 2
+        """Training or fitting it for the target and for every shadow, asking all of them, and attacking twice."""
+        plan, applied = self.plan, Applied(defense)
+        once = self._asking(self.target)
+        each = once + self._fitting(applied) if defense.wrap is not None else once
+        models = plan.shadows
+        if defense.retrain is not None:
+            models, training = plan.retrained_shadows, self._training()[1](plan.evaluated + plan.others)
+            each += training * defense.trainings
+            once += training * defense.settling
+        yield Item("defenses", defense.card.id, once + each + self._comparing(defense))
+        yield Item("defenses", defense.card.id, each, models, spread=True, per_shadow=defense.retrain is None)
+
+    def _comparing(self, defense: Defense) -> Spent:
+        """The panel through the defense, its primary attacks once more, and what differences cost."""
+        scoring, limits = self._scoring, self.plan.limits
+        panel = [one for one in self._planned if not one.combines and one.probe is None]
+        counted = [one for one in panel if defense.retrain is not None or one.card.access is not Access.WEIGHTS]
+        spent = Spent()
+        for one in (*counted, *(one for one in self._primaries if one in counted)):
+            spent += scoring[one.card.id]
 
         def compared(stage: _Stage) -> None:
             rng, margins = np.random.default_rng(0), stage.evidence.target.audit
             after, before = margins.loss[:, 0], margins.entropy[:, 0]
             tpr_at_fpr_difference(after, before, stage.jury.membership, limits.fpr, rng, groups=stage.jury.groups)
 
-        if any(one.low_fpr_endpoint for one in attackers):
-            once += self._on_stage(compared)
-        yield Item("defenses", defense.card.id, once)
-        yield Item("defenses", defense.card.id, each, self.plan.shadows, spread=True, per_shadow=True)
+        fine = sum(one.low_fpr_endpoint for one in self._primaries if one in counted)
+        return spent + self._on_stage(compared) * fine if fine else spent
 
 
 def _simulated(rng: np.random.Generator, shape: Sequence[int]) -> Signals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, process_time
@@ -16,10 +17,11 @@ from auditor.inversion.given import Given, InversionAttack, UnfitError, View, un
 from auditor.inversion.kept import arrays_of
 from auditor.inversion.prior import PriorSource, load_prior, train_prior
 from auditor.inversion.scene import Rows
-from auditor.laboratory import Blueprint, published
+from auditor.laboratory import Blueprint, is_whole, published
 from auditor.membership.measure import crash_report
 from auditor.signals import same_noise
 from auditor.target import Target
+from auditor.threat import Access
 from auditor.wrappers import OutputWrapper
 
 __all__ = ["TOOK", "AttackJob", "EvaluatorJob", "Parked", "PriorJob", "attack_model", "most_images", "prepare"]
@@ -31,13 +33,25 @@ _MOST_VALUES = 2**29  # pixels of public or auxiliary images held at once: 2 GiB
 
 @dataclass(frozen=True)
 class Parked:
-    """A model as a worker can load it."""
+    """A model as a worker can load it; `opened` is what whoever holds its weights makes of it first."""
 
     name: str
     weights: Path
     fingerprint: str
     wrapper: OutputWrapper | None = None
     without: frozenset[int] = frozenset()
+    opened: Callable[[Target], Target] | None = None
+
+    @classmethod
+    def put(
+        cls, target: Target, folder: RunFolder, name: str, opened: Callable[[Target], Target] | None = None
+    ) -> Parked:
+        """Put a model's weights where workers find them, once for all wrappers."""
+        path = folder.path(f"models/target-{target.with_wrapper(None).fingerprint}.safetensors")
+        if not is_whole(path):
+            state = {key: tensor.contiguous().cpu() for key, tensor in target.module.state_dict().items()}
+            rename_into_place(path, lambda temporary: save_file(state, temporary))
+        return cls(name, path, target.fingerprint, target.wrapper, opened=opened)
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,11 @@ class AttackJob:
     def unfit(self) -> str:
         """Where it is kept why the attack cannot use what it is given, if so."""
         return f"{self.answer}.unfit.txt"
+
+    def why_ended(self) -> str:
+        """Why it made nothing, or nothing."""
+        ended = (self.folder / name for name in (self.unfit, self.crash))
+        return next((path.read_text(encoding="utf-8") for path in ended if path.exists()), "")
 
 
 @dataclass(frozen=True)
@@ -130,7 +149,7 @@ def attack_model(job: AttackJob) -> None:
     """Run one attack on one model, and keep what it made or how it crashed."""
     folder = RunFolder(job.folder)
     try:
-        model = job.blueprint.template().with_weights(load_file(job.model.weights)).with_wrapper(job.model.wrapper)
+        model = _attacked(job)
         given = _given(job, model, folder)
         wall, cpu = perf_counter(), process_time()
         with same_noise(model):
@@ -141,6 +160,12 @@ def attack_model(job: AttackJob) -> None:
         folder.write_text(job.unfit, str(reason))
     except Exception as error:  # noqa: BLE001 - told in the report; the other attacks go on
         folder.write_text(job.crash, crash_report(error))
+
+
+def _attacked(job: AttackJob) -> Target:
+    model = job.blueprint.template().with_weights(load_file(job.model.weights)).with_wrapper(job.model.wrapper)
+    holds_weights = job.attack.card.access is Access.WEIGHTS
+    return job.model.opened(model) if job.model.opened is not None and holds_weights else model
 
 
 def _given(job: AttackJob, model: Target, folder: RunFolder) -> Given:

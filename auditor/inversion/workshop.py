@@ -6,16 +6,16 @@ the classes each. Evaluation networks and the prior come first. A crash of an at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from auditor.compute import RunFolder, digest, generator, rename_into_place
+from auditor.compute import digest, generator
 from auditor.findings import InversionResult, InversionSetup, Measurement, Timing
 from auditor.inversion.evaluators import EVALUATORS, Evaluator, load_evaluator
 from auditor.inversion.gallery import gallery_of_classes, gallery_of_members
@@ -25,14 +25,14 @@ from auditor.inversion.kept import read_material
 from auditor.inversion.measure import LeftOut, measure_classes, measure_records
 from auditor.inversion.prior import LEAST_PUBLIC, OwnGenerator, PriorSource, describe_prior, measure_prior
 from auditor.inversion.scene import Rows, Scene, rows_of
-from auditor.laboratory import Laboratory, is_whole, share_records
+from auditor.laboratory import Blueprint, Laboratory, share_records
 from auditor.membership.measure import crash_report
 from auditor.shadows import AuditSet, TrainingSet
 from auditor.splits import Records
 from auditor.target import Target
 from reference_attacks.inversion.material import Inverted
 
-__all__ = ["Inversions", "Models", "Workshop"]
+__all__ = ["Inversions", "Models", "Shown", "Workshop"]
 
 _SMALLEST_SIDE = 8
 
@@ -68,6 +68,37 @@ class Inversions:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What attacks made of one model alone.
+
+    Attributes:
+        rows: Which records it may be held against.
+        made: By attack, once for every time it ran: images in the order of `Rows.all`, or of `Rows.classes`.
+        reasons: Why the others made nothing, by attack.
+        evaluators: Evaluation networks, where an attack rebuilds classes.
+    """
+
+    rows: Rows
+    made: Mapping[str, Sequence[Inverted | Rebuilt]]
+    reasons: Mapping[str, str]
+    evaluators: tuple[Evaluator, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What has to be there before attacks, or how it was lost."""
+
+    evaluators: tuple[Evaluator, ...] = ()
+    no_prior: str = ""
+    no_judges: str = ""
+
+    def why_not(self, attack: InversionAttack) -> str:
+        """Why an attack makes nothing that counts, or nothing; an image of a record needs no judge."""
+        unjudged = self.no_judges if attack.rebuilds == "classes" else ""
+        return unjudged or (self.no_prior if attack.needs == "prior" else "")
+
+
+@dataclass(frozen=True)
 class Workshop:
     """Runs inversion attacks and measures them.
 
@@ -89,35 +120,70 @@ class Workshop:
 
     def run(self, attacks: Sequence[InversionAttack], models: Models) -> Inversions:
         """Run attacks and measure them; every result says what became of its attack."""
-        shape = models.target.facts.preprocessing.input_size
-        rows = rows_of(self.audit_set, models.target.facts.num_classes, int(np.prod(shape)))
+        rows = self._rows(models.target)
         reasons = {attack.card.id: self._why_not(attack, rows) for attack in attacks}
         ended = {one.card.id: _skipped(one, reasons[one.card.id]) for one in attacks if reasons[one.card.id]}
         runnable = [attack for attack in attacks if attack.card.id not in ended]
         if not runnable:
             return Inversions(tuple(ended.values()))
-        self._publish(models)
-        prior, judges = self._prior_source(runnable), self._judges(rows)
-        try:
-            lost = self._prepare(judges, prior)
-            evaluators = self._loaded(judges)
-        except BrokenExecutor:
-            raise
-        except Exception as error:  # noqa: BLE001 - without judges no attack counts; the rest of the report comes
-            told = crash_report(error)
-            return Inversions(tuple(ended.get(one.card.id) or _crashed(one, told) for one in attacks))
-        if lost:
-            ended |= {one.card.id: _crashed(one, lost) for one in runnable if one.needs == "prior"}
-            runnable = [attack for attack in runnable if attack.card.id not in ended]
-        jobs = self._jobs(runnable, models, rows, prior)
+        self._publish(models.target)
+        prior = self._prior_source(runnable)
+        ready = self._ready(self._judges(rows), prior)
+        if ready.no_judges:
+            return Inversions(tuple(ended.get(one.card.id) or _crashed(one, ready.no_judges) for one in attacks))
+        ended |= {one.card.id: _crashed(one, told) for one in runnable if (told := ready.why_not(one))}
+        runnable = [attack for attack in runnable if attack.card.id not in ended]
+        jobs = self._jobs(runnable, models.target, self._parked(models), rows, prior)
         self._do(jobs)
-        scene = Scene.of(models.target, self.audit_set, rows, evaluators, self._public_images(models.target))
+        scene = Scene.of(models.target, self.audit_set, rows, ready.evaluators, self._public_images(models.target))
         results = tuple(
             ended.get(attack.card.id) or self._measured(attack, [job for job in jobs if job.attack is attack], scene)
             for attack in attacks
         )
-        setup = self._setup(scene, None if lost else prior, models)
+        setup = self._setup(scene, None if ready.no_prior else prior, models)
         return Inversions(results, setup, tuple(self._timing(one, jobs) for one in runnable))
+
+    def rebuild(
+        self,
+        attacks: Sequence[InversionAttack],
+        target: Target,
+        *,
+        name: str,
+        opened: Callable[[Target], Target] | None = None,
+        decoders: int = 1,
+    ) -> Shown:
+        """Run attacks on one model of the target's make, without controls; another head is no hindrance.
+
+        Args:
+            attacks: Rows of the battery.
+            target: The model, behind its wrapper if it has one.
+            name: Names it in files; "target" is the audited model, whose answers `run` takes over.
+            opened: What attacks with the weights make of it first, a module-level function.
+            decoders: How often an attack that learns to rebuild records learns it, each time from another seed.
+        """
+        rows = self._rows(target)
+        reasons = {one.card.id: told for one in attacks if (told := self._why_not(one, rows))}
+        runnable = [attack for attack in attacks if attack.card.id not in reasons]
+        if not runnable:
+            return Shown(rows, {}, reasons)
+        self._publish(target)
+        prior = self._prior_source(runnable)
+        ready = self._ready(self._judges(rows) if any(one.rebuilds == "classes" for one in runnable) else [], prior)
+        reasons |= {one.card.id: told for one in runnable if (told := ready.why_not(one))}
+        runnable = [attack for attack in runnable if attack.card.id not in reasons]
+        parked = Parked.put(target, self.laboratory.folder, name, opened)
+        jobs = self._jobs(runnable, target, [parked], rows, prior, decoders)
+        self._do(jobs)
+        reasons |= {job.attack.card.id: told for job in jobs if (told := job.why_ended())}
+        made: dict[str, list[Inverted | Rebuilt]] = {}
+        for job in jobs:
+            if job.attack.card.id not in reasons:
+                made.setdefault(job.attack.card.id, []).append(read_material(self.laboratory.folder, job.answer))
+        return Shown(rows, made, reasons, ready.evaluators)
+
+    def _rows(self, target: Target) -> Rows:
+        values = int(np.prod(target.facts.preprocessing.input_size))
+        return rows_of(self.audit_set, target.facts.num_classes, values)
 
     def _setup(self, scene: Scene, prior: PriorSource | None, models: Models) -> InversionSetup:
         folder = self.laboratory.folder
@@ -150,10 +216,10 @@ class Workshop:
         )
         return next((reason for refused, reason in refusals if refused), "")
 
-    def _publish(self, models: Models) -> None:
+    def _publish(self, target: Target) -> None:
         folder = self.laboratory.folder
         if self.public is not None:
-            share_records(folder, "public", self.public.take(np.arange(min(self.public.n, most_images(models.target)))))
+            share_records(folder, "public", self.public.take(np.arange(min(self.public.n, most_images(target)))))
 
     def _public_images(self, target: Target) -> Tensor | None:
         return None if self.public is None else unit_images(target, self.public.inputs[: most_images(target)])
@@ -161,7 +227,7 @@ class Workshop:
     # --- what comes first --------------------------------------------------------------------------------------------
 
     def _prior_source(self, attacks: Sequence[InversionAttack]) -> PriorSource | None:
-        if not any(attack.needs in ("prior", "own generator") for attack in attacks):
+        if not any(_searches(attack) for attack in attacks):
             return None
         return PriorSource.of(self.own_generator, self._digest_of_public, self.laboratory.blueprint, self.seed)
 
@@ -190,6 +256,15 @@ class Workshop:
             for kind in EVALUATORS
         ]
 
+    def _ready(self, judges: Sequence[EvaluatorJob], prior: PriorSource | None) -> _Ready:
+        try:
+            lost = self._prepare(judges, prior)
+            return _Ready(tuple(self._loaded(judges)), no_prior=lost)
+        except BrokenExecutor:
+            raise
+        except Exception as error:  # noqa: BLE001 - what needs judges is lost; the rest of the report comes
+            return _Ready(no_judges=crash_report(error))
+
     def _prepare(self, judges: Sequence[EvaluatorJob], prior: PriorSource | None) -> str:
         """Train what is missing of evaluation networks and prior, the longest first; returns how the prior was lost."""
         laboratory, jobs = self.laboratory, list[EvaluatorJob | PriorJob](judges)
@@ -213,12 +288,10 @@ class Workshop:
 
     # --- attacks -----------------------------------------------------------------------------------------------------
 
-    def _jobs(
-        self, attacks: Sequence[InversionAttack], models: Models, rows: Rows, prior: PriorSource | None
-    ) -> list[AttackJob]:
+    def _parked(self, models: Models) -> list[Parked]:
         target, laboratory = models.target, self.laboratory
-        parked = [
-            _park(target, laboratory.folder),
+        return [
+            Parked.put(target, laboratory.folder, "target"),
             *(
                 Parked(one.name, laboratory.weights_of(one), laboratory.weights_of(one).stem, target.wrapper, without)
                 for one, without in [
@@ -227,9 +300,23 @@ class Workshop:
                 ]
             ),
         ]
-        jobs, public = [], self._digest_of_public
-        for attack in attacks:
-            seed = int(generator(self.seed, f"inversion {attack.card.id}").integers(2**31))
+
+    def _jobs(
+        self,
+        attacks: Sequence[InversionAttack],
+        target: Target,
+        parked: Sequence[Parked],
+        rows: Rows,
+        prior: PriorSource | None,
+        decoders: int = 1,
+    ) -> list[AttackJob]:
+        laboratory, jobs, public = self.laboratory, [], self._digest_of_public
+        blueprint = Blueprint(target.architecture, target.facts, laboratory.blueprint.device)
+        turns = [(one, turn) for one in attacks for turn in range(decoders if one.rebuilds == "records" else 1)]
+        for attack, turn in turns:
+            searched = prior if _searches(attack) else None
+            purpose = f"inversion {attack.card.id}{f' {turn}' if turn else ''}"
+            seed = int(generator(self.seed, purpose).integers(2**31))
             for model in parked if attack.rebuilds == "classes" else parked[:2]:
                 classes = tuple(one for one in rows.classes if one not in model.without)
                 named = digest(
@@ -239,20 +326,21 @@ class Workshop:
                     classes,
                     rows.all,
                     public,
-                    "" if prior is None else prior.name,
+                    "" if searched is None else searched.name,
                     seed,
+                    *([] if model.opened is None else ["opened"]),
                 )
                 answer = f"inversion/{attack.card.id}-{model.name}-{named}.safetensors"
                 jobs.append(
                     AttackJob(
                         attack,
                         model,
-                        laboratory.blueprint,
+                        blueprint,
                         laboratory.folder.root,
                         classes,
                         rows,
                         self.public is not None,
-                        prior,
+                        searched,
                         seed,
                         answer,
                     )
@@ -306,10 +394,5 @@ def _accuracy_of(evaluator: Evaluator) -> Measurement:
     return Measurement(name=name, estimate=evaluator.accuracy)
 
 
-def _park(target: Target, folder: RunFolder) -> Parked:
-    """Put the target's weights where workers find them."""
-    path = folder.path(f"models/target-{target.fingerprint}.safetensors")
-    if not is_whole(path):
-        state = {name: tensor.contiguous().cpu() for name, tensor in target.module.state_dict().items()}
-        rename_into_place(path, lambda temporary: save_file(state, temporary))
-    return Parked("target", path, target.fingerprint, target.wrapper)
+def _searches(attack: InversionAttack) -> bool:
+    return attack.needs in ("prior", "own generator")

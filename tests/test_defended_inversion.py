@@ -1,0 +1,267 @@
+"""What a defense does to inversion: paired on the same records, and held against what decoders differ by."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from auditor.battery import DECODER, GRADIENTS, INVERSION
+from auditor.checkpoint.new_head import NewHead
+from auditor.comparison.inversion import Exhibit, exhibit, inversion_effects
+from auditor.compute import SILENT, Clock, RunFolder
+from auditor.inversion import Models, Workshop, adapters, evaluators, jobs
+from auditor.inversion.given import unit_images
+from auditor.inversion.kept import read_material
+from auditor.inversion.scene import rows_of
+from auditor.laboratory import Blueprint, Laboratory
+from auditor.limits import Limits
+from auditor.shadows import AuditSet, TrainingSet
+from auditor.splits import Records
+from auditor.stats.intervals import mean
+from auditor.threat import Access
+from auditor.training import train
+from auditor.wrappers import LabelsOnly
+from tests.digits import RECIPE, parts, template
+
+N = 120
+
+
+@dataclass(frozen=True)
+class InThisProcess:
+    clock: Clock
+
+    def run(self, function, items, **_):
+        for item in items:
+            function(item)
+
+
+class Broken(LabelsOnly):
+    kind = "broken"
+
+    def forward(self, probabilities):
+        raise RuntimeError("no answer")
+
+
+def silent(target):
+    """The same network, saying the same of everything."""
+    state = target.module.state_dict()
+    return target.with_weights({name: torch.zeros_like(one) for name, one in state.items()})
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Judges that learn little, short climbs."""
+    monkeypatch.setattr(evaluators, "_MOST_STEPS", 5)
+    monkeypatch.setattr(adapters, "_MIFACE_STEPS", 5)
+
+
+@pytest.fixture(scope="module")
+def confident(tmp_path_factory):
+    """A trained network with logits three times as large, so that its scores tell more than its labels."""
+    (members,) = (Records.of(*part) for part in parts(N))
+    made = train(template(tmp_path_factory.mktemp("network")), members.inputs, members.labels, RECIPE, seed=11)
+    state = made.module.state_dict()
+    head = list(state)[-2:]
+    return made.with_weights({name: one * 3 if name in head else one for name, one in state.items()})
+
+
+@pytest.fixture
+def workshop(tmp_path, confident):
+    members, non_members, population = (Records.of(*part) for part in parts(N, N, 500))
+    audit_set = AuditSet(
+        Records.concatenate([members, non_members]),
+        np.arange(2 * N) < N,
+        members.take(np.arange(0)),
+        population.take(np.arange(400)),
+        population.take(np.arange(400, 500)),
+        "test",
+    )
+    blueprint, run = Blueprint(confident.architecture, confident.facts, "cpu"), RunFolder(tmp_path / "run")
+    laboratory = Laboratory(run, InThisProcess(Clock()), blueprint, RECIPE, ("identity",), audit_set, SILENT)
+    laboratory.publish()
+    return Workshop(laboratory, audit_set, None, None, 0)
+
+
+@pytest.fixture
+def briefly(monkeypatch):
+    """Decoders that see few images: what they rebuild is not looked at."""
+    monkeypatch.setattr(adapters, "_LEARNED_FROM", 32)
+
+
+def answers(workshop):
+    folder = workshop.laboratory.folder.root / "inversion"
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+
+
+def equal(one, other):
+    names = ("members", "non_members", "recognised")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+# --- what it does to an attack ---------------------------------------------------------------------------------------
+
+
+def test_labels_alone_raise_the_error(workshop, confident):
+    before = exhibit(workshop, confident, name="target")
+    after = exhibit(workshop, confident.with_wrapper(LabelsOnly()), name="labels-only")
+    assert after.reasons == {GRADIENTS: "not asked for"}
+    effects = inversion_effects(before, after, Limits())
+    assert len(effects) == 4
+    for error, times in (effects[:2], effects[2:]):
+        assert (error.attack_id, error.access, error.better) == (DECODER, Access.SCORES, "higher")
+        assert error.change.low > 0
+        assert times.defended.low > 1.1
+        assert set(error.change.n) == {"records", "decoders"}
+
+
+def test_errors_are_those_of_each_record(workshop, confident, briefly):
+    shown = exhibit(workshop, confident, name="target", decoders=2)
+    rows = rows_of(workshop.audit_set, 10, 64)
+    inputs = workshop.audit_set.records.inputs
+    made = [read_material(workshop.laboratory.folder, f"inversion/{name}") for name in answers(workshop)]
+    expected, at = [[], []], 0
+    for inside, outside in zip(rows.members, rows.non_members, strict=True):
+        for side, positions in enumerate((inside, outside)):
+            for position in positions:
+                truth = unit_images(confident, inputs[position : position + 1])[0]
+                expected[side].append([float(((one.images[at] - truth) ** 2).mean()) for one in made])
+                at += 1
+    for found, by_hand in zip((shown.members, shown.non_members), expected, strict=True):
+        assert found.dtype == np.float64
+        assert np.allclose(np.sort(found, axis=0), np.sort(np.transpose(by_hand), axis=0), atol=1e-6)
+
+
+def test_an_equal_target_changes_nothing(workshop, confident, briefly):
+    before = exhibit(workshop, confident, name="target", white_box=True, decoders=2)
+    after = exhibit(workshop, confident, name="twin", white_box=True, decoders=2)
+    assert {name.split("-target-")[0] for name in answers(workshop) if "-target-" in name} == {DECODER, GRADIENTS}
+    assert equal(before, after)
+    effects = inversion_effects(before, after, Limits())
+    assert len(effects) == 5
+    assert all((one.change.value, one.change.low, one.change.high) == (0, 0, 0) for one in effects)
+    assert (effects[-1].attack_id, effects[-1].access, effects[-1].better) == (GRADIENTS, Access.WEIGHTS, "lower")
+    assert set(effects[-1].change.n) == {"classes"}
+
+
+# --- whatever happens to it ------------------------------------------------------------------------------------------
+
+
+def test_a_crash_is_a_reason(workshop, confident, briefly):
+    shown = exhibit(workshop, confident.with_wrapper(Broken()), name="broken", white_box=True, decoders=2)
+    assert "RuntimeError: no answer" in shown.reasons[DECODER]
+    assert shown.members is shown.non_members is None
+    assert shown.recognised.shape == (10,)
+    whole = exhibit(workshop, confident, name="target", white_box=True, decoders=2)
+    assert {one.attack_id for one in inversion_effects(whole, shown, Limits())} == {GRADIENTS}
+
+
+def test_lost_judges_lose_only_images_of_classes(workshop, confident, briefly, monkeypatch):
+    def no_memory(*_, **__):
+        raise RuntimeError("no memory for judges")
+
+    monkeypatch.setattr(jobs, "train_evaluator", no_memory)
+    shown = exhibit(workshop, confident, name="target", white_box=True, decoders=2)
+    assert "no memory for judges" in shown.reasons[GRADIENTS]
+    assert DECODER not in shown.reasons
+    assert (shown.recognised, len(shown.members)) == (None, 2)
+
+
+def test_a_folder_that_cannot_be_read_is_a_reason(workshop, confident):
+    (workshop.laboratory.folder.root / "models").write_text("a file")
+    shown = exhibit(workshop, confident, name="target")
+    assert "FileExistsError" in shown.reasons[DECODER]
+    assert inversion_effects(shown, shown, Limits()) == ()
+
+
+def test_what_is_finished_is_not_made_again(workshop, confident, briefly):
+    first = exhibit(workshop, confident, name="target", white_box=True, decoders=2)
+    before = answers(workshop)
+    assert equal(first, exhibit(workshop, confident, name="target", white_box=True, decoders=2))
+    assert answers(workshop) == before
+    exhibit(workshop, silent(confident), name="target", decoders=2)
+    assert len(answers(workshop)) == len(before) + 2
+
+
+def test_the_battery_takes_over_what_was_made_of_the_target(workshop, confident, briefly):
+    exhibit(workshop, confident, name="target", white_box=True)
+    control = TrainingSet("control-00", ~workshop.audit_set.membership, 5, others=False)
+    workshop.laboratory.train([control], task="control")
+    rows = [attack for attack in INVERSION if attack.card.id in (DECODER, GRADIENTS)]
+    before = answers(workshop)
+    found = workshop.run(rows, Models(confident, control))
+    assert [one.status for one in found.results] == ["completed", "completed"]
+    made = answers(workshop)
+    assert before.items() <= made.items()
+    assert all("-control-00-" in name for name in made.keys() - before.keys())
+
+
+def test_images_are_needed(workshop, confident):
+    numbers = Records.of(np.zeros((4, 3), dtype=np.float32), np.arange(4) % 2)
+    features = replace(workshop.audit_set, records=numbers, membership=np.arange(4) < 2)
+    shown = exhibit(replace(workshop, audit_set=features), confident, name="target", white_box=True)
+    assert set(shown.reasons.values()) == {"rebuilds images, and the records are features"}
+    assert inversion_effects(shown, shown, Limits()) == ()
+
+
+# --- other heads -----------------------------------------------------------------------------------------------------
+
+
+def test_another_head_is_rebuilt_and_its_noise_repeats(workshop, confident, briefly):
+    torch.manual_seed(2)
+    random = confident.with_head(NewHead(kind="bottleneck", width=8))
+    assert random.stochastic
+    shown = exhibit(workshop, random, name="mid", white_box=True, decoders=2)
+    assert shown.reasons == {}
+    assert np.isfinite(shown.recognised).all()
+    again = exhibit(workshop, random, name="again", white_box=True, decoders=2)
+    assert equal(shown, again)
+
+
+def test_who_holds_the_weights_opens_the_model_first(workshop, confident, briefly):
+    closed = exhibit(workshop, confident, name="trained", white_box=True, decoders=2)
+    opened = exhibit(workshop, confident, name="trained", white_box=True, opened=silent, decoders=2)
+    found = exhibit(workshop, silent(confident), name="silent", white_box=True, decoders=2)
+    assert closed.reasons == opened.reasons == found.reasons == {}
+    assert np.array_equal(closed.members, opened.members)
+    assert np.array_equal(opened.recognised, found.recognised)
+    assert not np.array_equal(opened.recognised, closed.recognised)
+
+
+# --- intervals -------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_by_hand():
+    before = Exhibit(np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 6.0]]), None, np.array([0.5, 0.9]))
+    after = Exhibit(np.array([[2.0, 4.0, 6.0], [2.0, 4.0, 12.0]]), None, np.array([0.1, 0.3]))
+    error, times, seen = inversion_effects(before, after, Limits(confidence=0.9))
+    assert (error.undefended.value, error.defended.value, error.change.value) == (2.5, 5.0, 2.5)
+    by_record = mean([1.0, 2.0, 4.5], confidence=0.9, unit="records")
+    by_decoder = mean([2.0, 3.0], confidence=0.9, unit="decoders")
+    reach = np.hypot(by_record.high - 2.5, by_decoder.high - 2.5)
+    assert error.change.high == pytest.approx(2.5 + reach)
+    assert error.change.low == pytest.approx(2.5 - reach)
+    assert error.change.n == {"records": 3, "decoders": 2}
+    assert (times.undefended.value, times.defended.value, times.change.value) == (1, 2, 1)
+    assert (times.defended.low, times.defended.high) == (2, 2)
+    assert (seen.undefended.value, seen.defended.value) == (pytest.approx(0.7), pytest.approx(0.2))
+    assert seen.change.value == pytest.approx(-0.5)
+
+
+def test_decoders_that_differ_by_chance_are_no_effect():
+    rng = np.random.default_rng(4)
+    records = rng.gamma(4, 0.01, 100)
+    held = 0
+    for _ in range(40):
+        before, after = (
+            records * (1 + 0.05 * rng.normal(size=(3, 1))) + 0.005 * rng.normal(size=(3, 100)) for _ in range(2)
+        )
+        error, _ = inversion_effects(Exhibit(before), Exhibit(after), Limits())
+        held += error.change.low <= 0 <= error.change.high
+    assert held >= 35
+
+
+def test_one_decoder_says_nothing_of_its_spread():
+    one = Exhibit(np.ones((1, 5)))
+    with pytest.raises(ValueError, match="at least 2"):
+        inversion_effects(one, one, Limits())
