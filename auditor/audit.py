@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
-from auditor.battery import probes_for, run_battery, run_inversion_battery, run_output_matrix, title_of
+from auditor.battery import Ahead, probes_for, run_battery, run_inversion_battery, run_output_matrix, title_of
 from auditor.case import Case, open_case, open_material
 from auditor.checks import run_checks
-from auditor.comparison import Undefended, compare_all
+from auditor.comparison import Bench, advise, compare_all
 from auditor.compute import SILENT, Progress
 from auditor.controls.panel import run_controls, secondary_note
 from auditor.controls.planted_shadow import planted_shadow_control
@@ -25,6 +26,7 @@ from auditor.membership.instant import AtOnce, answer_at_once, answer_with_shado
 from auditor.membership.measure import choose_secondary, class_exposure, signal_histogram, strongest_primary
 from auditor.membership.one_run import bound_epsilon
 from auditor.planning import AuditOptions, Preview, preview, settle_plan
+from auditor.policy_file import Policy, read_policy
 from auditor.verdict import decide_inversion, decide_membership, doubts_of
 
 __all__ = ["AuditOptions", "audit", "plan_audit"]
@@ -39,7 +41,11 @@ def plan_audit(options: AuditOptions) -> Preview:
     torch.set_num_threads(1)
     material = open_material(options)
     plan, design = settle_plan(options, material.target, material.splits, None, material.generator)
-    return preview(plan, design, material.target, material.splits.public, options.workers)
+    policy = Policy() if options.policy is None else read_policy(options.policy)
+    canaries = None if material.canaries is None else material.canaries.records.n
+    ahead = Ahead(policy, plan, material.splits.num_classes, canaries)
+    priced = preview(plan, design, material.target, material.splits.public, options.workers)
+    return replace(priced, undecided=ahead.undecided)
 
 
 def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
@@ -107,11 +113,11 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
         doubts = doubts_of(controls, checks)
         exposed = exposed_records(strongest, evidence, nulls, jury, doubts, case.digests, case.key)
         canaries = _ask_canaries(case)
-    with clock.phase("defenses"):
-        before = Undefended(target, evidence, scored, case.design.shadows, jury, plan.limits, plan.seed)
-        defenses = compare_all(plan.defenses, laboratory, before)
     with clock.phase("inversion attacks"):
         inverted = run_inversion_battery(plan, case.workshop, case.inverted_models)
+    with clock.phase("defenses"):
+        bench = Bench(plan, case.design, laboratory, target, evidence, scored, jury, case.workshop)
+        defenses = compare_all(bench)
     note = secondary_note(choice, title_of(choice.attack_id)) if choice else ""
     facts = panel.facts(scored, evidence, jury, plan.limits)
     rebuilt = inversion_facts(inverted.results, case.data.classes, person=case.data.class_is_person)
@@ -135,4 +141,5 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
         controls=controls,
         checks=checks,
         defenses=defenses,
+        advice=advise(defenses),
     )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from auditor.battery import (
+    BUDGETS,
     CARDS,
     INVERSION,
     MEMBERSHIP,
@@ -48,6 +49,7 @@ __all__ = ["AuditOptions", "Design", "Preview", "design_of", "plan_facts", "prev
 
 _DEFAULT_BUDGET = "standard"
 _CLASS_CONTROLS = 2
+_RETRAINED_SHADOWS = 8
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ class Design:
         return tuple(self._set("null", index, row) for index, row in enumerate(self.halves))
 
     @property
+    def twin(self) -> TrainingSet:
+        """The records of the audited model: what an undefended twin and every training-time defense learns."""
+        return self._set("twin", 0, self.audit_set.membership)
+
+    @property
     def planted(self) -> TrainingSet:
         """A further shadow, with mislabelled records in it."""
         half = inclusion_pairs(self.audit_set.records.n, 2, generator(self.seed, "planted shadow"))[0]
@@ -149,10 +156,11 @@ class Design:
 
 @dataclass(frozen=True)
 class Preview:
-    """A plan with what it would cost here, by short timed trials."""
+    """A plan with what it would cost here, by short timed trials, and the rules of a policy that it cannot decide."""
 
     plan: Plan
     cost: Cost
+    undecided: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """What would run, and what it would cost, in plain lines."""
@@ -161,6 +169,7 @@ class Preview:
         priced = {*self.plan.attacks, *self.plan.defenses}
         lines = [
             self.plan.describe({name: f"{named[name]}{probes.get(name, '')}" for name in named if name in priced}),
+            *[f"undecided  {sentence}" for sentence in self.undecided],
             *[f"cost       {name:35} {seconds}" for name, seconds in named.items() if name not in priced],
             f"cost       {'all':35} {spoken(self.cost.cpu_seconds)} of CPU time, {self._wall()}",
         ]
@@ -260,7 +269,7 @@ def _fresh(
     seed = options.seed or 0
     shadows = budget.shadows if given is None else len(given.models)
     design = design_of(splits, cap=budget.cap, shadows=shadows, seed=seed, given=given)
-    recipe = _recipe_of(target, splits)
+    recipe = recipe_of(target, splits)
     attacks = attacks_at(budget.name, options.attacks)
     plan = Plan(
         created=datetime.now(UTC).replace(microsecond=0),
@@ -280,7 +289,7 @@ def _fresh(
         recipe_stated=splits.settings.training is not None,
         queries=queries_for(recipe, budget.name, splits.members.inputs.shape[1:]),
         attacks=attacks,
-        defenses=_defense_ids(options.defenses),
+        defenses=_defenses_at(budget.name, options.defenses),
         limits=policy.limits.stated(),
         severity=policy.severity,
         evaluated=design.audit_set.evaluated,
@@ -289,6 +298,7 @@ def _fresh(
         calibration=design.audit_set.calibration.n,
         reference=design.audit_set.reference.n,
         max_time=options.max_time,
+        retrained_shadows=min(shadows, _RETRAINED_SHADOWS),
     )
     return (plan, design) if options.max_time is None else _fitted(plan, design, options, target, splits)
 
@@ -309,10 +319,12 @@ def _fitted(plan: Plan, design: Design, options: AuditOptions, target: Target, s
     cost = cost_of(plan, design.audit_set, splits.public, target, options.workers or default_workers(target.device))
     shadows = cost.shadows_within(options.max_time - (perf_counter() - begun), plan.shadows)
     design = replace(design_of(splits, cap=plan.cap, shadows=shadows, seed=plan.seed), cost=cost.with_shadows(shadows))
-    return plan.model_copy(update={"shadows": shadows, "design": design.digest()}), design
+    fitted = {"shadows": shadows, "retrained_shadows": min(shadows, plan.retrained_shadows), "design": design.digest()}
+    return plan.model_copy(update=fitted), design
 
 
-def _recipe_of(target: Target, splits: Splits) -> Recipe:
+def recipe_of(target: Target, splits: Splits) -> Recipe:
+    """How models like the target are trained: as the owner states, or the default for its make."""
     return splits.settings.training or default_recipe(target.module)
 
 
@@ -353,9 +365,9 @@ def _refuse_other_options(plan: Plan, options: AuditOptions, target: Target, spl
         ("--budget", options.budget, plan.budget),
         ("--seed", options.seed, plan.seed),
         ("--attacks", options.attacks and attacks_at(plan.budget, options.attacks), plan.attacks),
-        ("--defenses", options.defenses and _defense_ids(options.defenses), plan.defenses),
+        ("--defenses", options.defenses and _defenses_at(plan.budget, options.defenses), plan.defenses),
         ("--max-time", options.max_time, plan.max_time),
-        ("[training] in splits.toml", _recipe_of(target, splits), plan.recipe),
+        ("[training] in splits.toml", recipe_of(target, splits), plan.recipe),
     ]
     for name, wanted, planned in asked:
         if wanted is not None and wanted != planned:
@@ -410,8 +422,12 @@ def _refuse_other_generator(plan: Plan, own: OwnGenerator | None, source: Path) 
         raise InputError(f"{source} was made {how}.", "Choose a fresh --run-dir, or give --generator as then.")
 
 
-def _defense_ids(wanted: Sequence[str] | None) -> tuple[str, ...]:
-    return chosen_ids(wanted, [one.card.id for one in DEFENSES], "--defenses")
+def _defenses_at(budget: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The defenses asked for, else all that the budget pays for."""
+    if wanted is not None:
+        return chosen_ids(wanted, [one.card.id for one in DEFENSES], "--defenses")
+    names = [one.name for one in BUDGETS]
+    return tuple(one.card.id for one in DEFENSES if names.index(one.budget) <= names.index(budget))
 
 
 def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:

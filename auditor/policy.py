@@ -1,20 +1,22 @@
-"""What a release may show: how severe a found membership leak is, and whether it stops a release.
+"""What a release may show: how severe a found membership leak is, and whether a report meets a policy.
 
 A leak that was found is at least low. It is moderate, high or critical where a primary endpoint lies, with its whole
-interval, at or above either number of that row of the plan's table (`auditor.limits.SeverityTable`, whose rows a policy
+interval, at or above either number of that row of the table (`auditor.limits.SeverityTable`, whose rows a policy
 may change): the TPR at 1 % FPR, or the AUC. The highest row that holds is the severity.
 
 Lower interval bounds decide, never point estimates and never the best of many attacks: only primary endpoints whose
 test rejected after correction count, of attacks usable at the release. So a leak inherited from lesser access
 counts with the endpoints of that access.
+
+`judge` is the only gate: `privaudit gate` and `privaudit scan` both go through it. The rules are in `auditor.gate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from math import isclose
-from typing import Literal
 
 from auditor.findings import (
     AttackResult,
@@ -28,18 +30,131 @@ from auditor.findings import (
     Verdict,
     VerdictState,
 )
+from auditor.gate import conditions
+from auditor.gate.hearing import Hearing, Outcome, Ruling, metric_in_words, with_interval
+from auditor.gate.leaks import limit_on, limits_on_inversion, measured
 from auditor.limits import Limits, SeverityRow, SeverityTable
+from auditor.policy_file import Policy, Waiver
 from auditor.threat import Access
 
-__all__ = ["Gate", "judge", "severity_of"]
+__all__ = ["Gate", "Ruling", "judge", "severity_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The answer to "may it go out?", with the reason in one sentence."""
+    """The answer to "may it go out?", rule by rule.
 
-    outcome: Literal["pass", "fail", "inconclusive"]
-    sentence: str
+    Attributes:
+        release: The access that was judged.
+        rulings: One per rule, in the order in which they were asked.
+        waivers: Those of the policy, whether they hold or not.
+        judged_at: The moment of judgement.
+    """
+
+    release: Access
+    rulings: tuple[Ruling, ...]
+    waivers: tuple[Waiver, ...]
+    judged_at: datetime
+
+    @property
+    def outcome(self) -> Outcome:
+        """One rule that fails fails the gate; else one that is inconclusive leaves it so. What is waived passes."""
+        found = {one.counts for one in self.rulings}
+        return "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
+
+    @property
+    def sentence(self) -> str:
+        """The reason: the first rule that decided, or all that are met."""
+        decisive = [one for one in self.rulings if one.counts == self.outcome]
+        if self.outcome != "pass":
+            more = f" Likewise: {_listed(decisive[1:])}." if decisive[1:] else ""
+            return f"{decisive[0].rule}: {decisive[0].sentence}{more}"
+        waived = [one for one in self.rulings if one.waiver is not None and one.outcome != "pass"]
+        told = f"Every rule is met at release {self.release}: {_listed(decisive)}."
+        return f"{told} Met by waiver only: {_listed(waived)}." if waived else told
+
+
+def _listed(rulings: Iterable[Ruling]) -> str:
+    return ", ".join(dict.fromkeys(one.rule for one in rulings))
+
+
+def judge(
+    report: AuditReport,
+    policy: Policy | None = None,
+    *,
+    now: datetime,
+    fail_on: Severity | None = None,
+    baseline: AuditReport | None = None,
+) -> Gate:
+    """Hold a report against a policy.
+
+    A leak that is large enough fails even where other attacks are missing. Anything short of that passes only when the
+    audit could have seen it.
+
+    Args:
+        report: The audit.
+        policy: What is asked; None: nothing but `fail_on`, by the report's own table.
+        now: The present moment, with its time zone; decides ages and waivers.
+        fail_on: The least severity that fails, instead of the policy's.
+        baseline: The report of the last release.
+
+    Raises:
+        ValueError: `fail_on` is `Severity.NONE`, which no audit could pass, or there is nothing to judge by.
+        InputError: the baseline is no report of the same model slot.
+    """
+    if fail_on is Severity.NONE:
+        raise ValueError("a gate that fails on severity none cannot be passed")
+    if policy is None and fail_on is None:
+        raise ValueError("a gate needs a policy or a severity to fail on")
+    hearing = Hearing(report, policy or Policy(severity=report.plan.severity), now, baseline)
+    rulings = tuple(conditions.complete(hearing)) or tuple(_rulings(hearing, policy, fail_on))
+    waivers = hearing.policy.waiver
+    return Gate(hearing.release, tuple(_waived(one, waivers, now) for one in rulings), waivers, now)
+
+
+def _rulings(hearing: Hearing, policy: Policy | None, fail_on: Severity | None) -> Iterator[Ruling]:
+    """Every rule that is asked, what leaks first."""
+    stated = hearing.policy.gate.fail_on
+    least = fail_on or (None if stated is None else Severity(stated))
+    if policy is not None:
+        yield from _limits(hearing)
+    if least is not None:
+        yield _severity(hearing, least)
+    if policy is not None:
+        yield from _conditions(hearing)
+
+
+def _limits(hearing: Hearing) -> Iterator[Ruling]:
+    families = hearing.policy.gate.families
+    if Family.MEMBERSHIP in families:
+        yield limit_on(hearing, Metric.AUC)
+        yield limit_on(hearing, Metric.TPR_AT_FPR)
+    if Family.INVERSION in families:
+        yield from limits_on_inversion(hearing)
+
+
+def _conditions(hearing: Hearing) -> Iterator[Ruling]:
+    for rule in (
+        conditions.claimed_epsilon,
+        conditions.no_worse_than_last,
+        conditions.required_attacks,
+        conditions.required_checks,
+        conditions.least_evaluated,
+        conditions.max_age,
+    ):
+        yield from rule(hearing)
+
+
+def _waived(ruling: Ruling, waivers: Iterable[Waiver], now: datetime) -> Ruling:
+    """The ruling with the waiver that holds for it longest, if one does and is needed."""
+    if ruling.outcome == "pass":
+        return ruling
+    today = now.astimezone(UTC).date()
+    holding = [one for one in waivers if one.rule == ruling.rule and one.holds(today)]
+    return replace(ruling, waiver=max(holding, key=lambda one: one.expires, default=None))
+
+
+# --- severity -------------------------------------------------------------------------------------------------------
 
 
 def severity_of(
@@ -76,43 +191,44 @@ def _reaches(endpoint: Endpoint, row: SeverityRow) -> bool:
     return at_table_fpr and endpoint.estimate.low >= row.tpr
 
 
-def judge(report: AuditReport, fail_on: Severity) -> Gate:
-    """Hold the membership findings at the report's release against the least severity that stops it, by its own table.
-
-    A leak that is severe enough fails even where other attacks are missing. Anything short of that passes only when
-    the audit could have seen it: with *cannot say*, with a primary attack missing, or with too few records for the
-    rows on TPR, the gate is inconclusive. So it is for a preliminary report, whatever that holds.
-
-    Args:
-        report: The audit.
-        fail_on: The least severity that fails; not `Severity.NONE`, which no audit could pass.
-
-    Raises:
-        ValueError: `fail_on` is `Severity.NONE`.
-    """
-    if fail_on is Severity.NONE:
-        raise ValueError("a gate that fails on severity none cannot be passed")
-    if report.stage == "target alone":
-        return Gate("inconclusive", "The report is preliminary: no shadow model has been trained, nothing is decided.")
-    release = report.plan.release
-    verdict = report.verdict(release, Family.MEMBERSHIP)
-    severity = severity_of(report.verdicts, report.membership, release, report.plan.severity)
+def _severity(hearing: Hearing, fail_on: Severity) -> Ruling:
+    """Hold the severity of the membership leak at the release against the least that fails."""
+    report, release = hearing.report, hearing.release
+    severity = severity_of(report.verdicts, report.membership, release, hearing.policy.severity)
     if severity.rank >= fail_on.rank:
-        return Gate("fail", f"A membership leak of severity {severity} was found at release {release}.")
-    doubt = _doubt(verdict, _primary_at(report.membership, release))
-    if doubt:
-        return Gate("inconclusive", doubt)
+        found = f"A membership leak of severity {severity} was found at release {release}; {fail_on} fails."
+        return _with_number(hearing, found)
+    verdict = hearing.verdict(Family.MEMBERSHIP)
+    if doubt := _doubt(hearing, verdict):
+        return Ruling("severity", "inconclusive", doubt, "verdict")
     found = f"a leak of severity {severity} was found" if severity is not Severity.NONE else "nothing was found"
-    return Gate("pass", f"Membership at release {release}: {found}; the gate fails from {fail_on} on.")
+    told = f"Membership at release {release}: {found}; the gate fails from {fail_on} on."
+    return Ruling("severity", "pass", told, "verdict")
 
 
-def _doubt(verdict: Verdict, primary: Sequence[AttackResult]) -> str:
-    """Why nothing can be concluded, or the empty string."""
-    if verdict.state is VerdictState.CANNOT_SAY:
-        return f"The audit cannot say whether membership leaks at release {verdict.access}: {verdict.sentence}"
-    missing = [result.card.id for result in primary if not isinstance(result.outcome, Completed)]
-    if missing:
-        return f"A primary attack did not complete: {', '.join(missing)}."
+def _with_number(hearing: Hearing, found: str) -> Ruling:
+    """The failing severity, with the number that shows most of the leak."""
+    leaking = hearing.leaking(Family.MEMBERSHIP)
+    proven = [one for one in hearing.endpoints() if one[1].rejected and one[0].card.access in leaking]
+    if not proven:
+        return Ruling("severity", "fail", found, "verdict")
+    result, endpoint = max(proven, key=lambda one: (one[1].metric is Metric.TPR_AT_FPR, one[1].estimate.low))
+    number = measured(result, endpoint)
+    told = f"{metric_in_words(endpoint.metric, endpoint.fpr)} of {result.card.id} is "
+    return Ruling(
+        "severity", "fail", f"{found} {told}{with_interval(endpoint.estimate, number.unit)}.", "verdict", number
+    )
+
+
+def _doubt(hearing: Hearing, verdict: Verdict | None) -> str:
+    """Why a severity that was not found may be there, or the empty string."""
+    if verdict is not None and verdict.state is VerdictState.CANNOT_SAY:
+        return f"The audit cannot say whether membership leaks at release {hearing.release}: {verdict.sentence}"
+    missing = [one.card.id for one in hearing.primaries() if not isinstance(one.outcome, Completed)]
+    if verdict is None or missing:
+        return f"A primary attack did not complete: {', '.join(missing)}." if missing else hearing.doubt()
+    if verdict.state is VerdictState.LEAK_FOUND and (voided := hearing.voided()):
+        return f"More than was found may leak: {voided}"
     if verdict.auc_only:
         return (
             "The verdict rests on AUC alone; the severity table also asks for the true positive rate at 1 % false "

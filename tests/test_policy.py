@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -33,6 +34,14 @@ BY_AUC = SeverityTable(
     critical=SeverityRow(tpr=1.0, auc=0.90),
 )
 SKIPS_HIGH = SeverityTable(high=SeverityRow(tpr=0.50, auc=0.90))
+
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def by_severity(found, fail_on):
+    """The gate of --fail-on alone."""
+    return judge(found, now=NOW, fail_on=Severity(fail_on))
 
 
 def everywhere(state: VerdictState):
@@ -150,7 +159,7 @@ MODERATE = attack(auc(0.65))
     ],
 )
 def test_gate(state: VerdictState, membership, fail_on: str, outcome: str):
-    assert judge(report(state, membership=membership), Severity(fail_on)).outcome == outcome
+    assert by_severity(report(state, membership=membership), fail_on).outcome == outcome
 
 
 def under(table: SeverityTable, *arguments, **parts):
@@ -182,7 +191,7 @@ QUIET = attack(auc(0.5, rejected=False))
 def test_the_gate_judges_by_the_table_of_the_report(table, state, evidence, outcomes):
     found = under(table, state, membership=[evidence])
     severities = [severity for severity in Severity if severity is not Severity.NONE]
-    assert " ".join(judge(found, severity).outcome for severity in severities) == outcomes
+    assert " ".join(by_severity(found, severity).outcome for severity in severities) == outcomes
 
 
 @pytest.fixture(scope="module")
@@ -218,32 +227,32 @@ def test_the_sentence_names_the_limit_as_it_was_declared():
 
 def test_a_preliminary_report_is_inconclusive_whatever_it_holds():
     early = report(LEAK, membership=[MODERATE]).model_copy(update={"stage": "target alone"})
-    gate = judge(early, Severity.LOW)
+    gate = by_severity(early, "low")
     assert gate.outcome == "inconclusive"
     assert "no shadow model has been trained" in gate.sentence
 
 
 def test_a_primary_attack_beyond_the_release_may_be_missing():
     beyond = attack(access=Access.WEIGHTS, outcome=Skipped(reason="no gradients"))
-    assert judge(report(NOTHING, membership=[beyond], release=Access.SCORES), Severity.LOW).outcome == "pass"
+    assert by_severity(report(NOTHING, membership=[beyond], release=Access.SCORES), "low").outcome == "pass"
 
 
 def test_too_few_records_for_a_rule_on_tpr_are_inconclusive():
     verdicts = [verdict(access, NOTHING, auc_only=True) for access in Access]
-    gate = judge(report(verdicts=verdicts), Severity.LOW)
+    gate = by_severity(report(verdicts=verdicts), "low")
     assert gate.outcome == "inconclusive"
     assert "1,000" in gate.sentence
 
 
 def test_inversion_does_not_stop_the_gate():
     verdicts = [*everywhere(NOTHING), *(verdict(access, LEAK, family=Family.INVERSION) for access in Access)]
-    assert judge(report(verdicts=verdicts), Severity.LOW).outcome == "pass"
+    assert by_severity(report(verdicts=verdicts), "low").outcome == "pass"
 
 
 def test_the_sentence_names_what_is_missing():
-    assert "rmia" in judge(report(NOTHING, membership=[SKIPPED]), Severity.LOW).sentence
+    assert "rmia" in by_severity(report(NOTHING, membership=[SKIPPED]), "low").sentence
 
 
 def test_a_gate_that_nothing_can_pass_is_refused():
     with pytest.raises(ValueError, match="none"):
-        judge(report(), Severity.NONE)
+        by_severity(report(), "none")

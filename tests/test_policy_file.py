@@ -26,7 +26,7 @@ def read(tmp_path, text, name="privaudit.toml"):
 
 
 def in_pyproject(text):
-    return re.sub(r"(?m)^\[", "[tool.privaudit.", text)
+    return re.sub(r"(?m)^(\[+)", r"\1tool.privaudit.", text)
 
 
 @pytest.mark.parametrize("name", ["privaudit.toml", "release.toml", "pyproject.toml"])
@@ -47,9 +47,9 @@ def test_what_is_not_said_is_the_default(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "complaint", "remedy"),
     [
-        ("[limit]\nauc = 0.7", "unknown key `limit`", "Known there: limits, severity."),
-        ("[limits]\nacu = 0.7", "unknown key `limits.acu`", "Known there: auc, tpr_at_fpr."),
-        ("[limits]\nfpr = 0.1", "unknown key `limits.fpr`", "Known there: auc, tpr_at_fpr."),
+        ("[limit]\nauc = 0.7", "unknown key `limit`", "Known there: limits, severity, gate, waiver."),
+        ("[limits]\nacu = 0.7", "unknown key `limits.acu`", "Known there: auc, tpr_at_fpr, inversion_excess."),
+        ("[limits]\nfpr = 0.1", "unknown key `limits.fpr`", "Known there: auc, tpr_at_fpr, inversion_excess."),
         ('[limits]\ntpr_at_fpr."0.1" = 0.2', 'unknown key `limits.tpr_at_fpr."0.1"`', 'Known there: "0.01".'),
         ("[limits]\ntpr_at_fpr.0.01 = 0.05", "unknown key `limits.tpr_at_fpr.0`", 'Known there: "0.01".'),
         ("[limits]\ntpr_at_fpr = 0.05", "`limits.tpr_at_fpr`: it must be a table", "Correct it."),
@@ -61,6 +61,23 @@ def test_what_is_not_said_is_the_default(tmp_path, text):
         ("[severity]\nhigh = {tpr = 0.02, auc = 0.7}", "`severity`: high asks for less than moderate", "Correct it."),
         ("[severity]\nhigh = {tpr = 0.1, auc = 0.95}", "`severity`: critical asks for less than high", "Correct it."),
         ("[limits", "is not valid TOML", "Correct that line."),
+        ("[gate]\nmodes = 3", "unknown key `gate.modes`", "Known there: families, mode, release, fail_on"),
+        ("[gate]\nmode = 'soft'", "bad value for `gate.mode`", "Correct it."),
+        ("[gate]\nfamilies = []", "bad value for `gate.families`", "Correct it."),
+        ("[gate]\nfamilies = ['both']", "bad value for `gate.families.0`", "Correct it."),
+        ("[gate]\nmax_age = '0d'", "bad value for `gate.max_age`", "Correct it."),
+        ("[gate]\nmax_age = 90", "bad value for `gate.max_age`", "Correct it."),
+        ("[gate]\nno_worse_than_last = {auc = 0}", "bad value for `gate.no_worse_than_last.auc`", "Correct it."),
+        ("[gate]\nno_worse_than_last = {tpr = 0.1}", "`gate.no_worse_than_last.tpr`", "Known there: auc, tpr_at_fpr."),
+        ("[gate]\nclaimed_epsilon = 8", "`gate.claimed_epsilon`: it must be a table", "Correct it."),
+        ("[gate]\nclaimed_epsilon = {epsilon = 8}", "lacks the key `gate.claimed_epsilon.delta`", "Add it"),
+        ("[limits]\ninversion_excess = {record = 0}", "`limits.inversion_excess.record`", "Correct it."),
+        ("[[waiver]]\nrule = 'auc'\nreason = 'x'", "lacks the key `waiver.0.expires`", "Add it"),
+        ("[[waiver]]\nrule = 'auc'\nexpires = 2027-01-01", "lacks the key `waiver.0.reason`", "Add it"),
+        ("[[waiver]]\nrule = 'auc'\nreason = ' '\nexpires = 2027-01-01", "value for `waiver.0.reason`", "Correct it."),
+        ("[[waiver]]\nrule = 'acu'\nreason = 'x'\nexpires = 2027-01-01", "value for `waiver.0.rule`", "Correct it."),
+        ("[[waiver]]\nrule = 'auc'\nreason = 'x'\nexpires = 'never'", "value for `waiver.0.expires`", "Correct it."),
+        ("[[waiver]]\nuntil = 2027-01-01", "lacks the key", "Add it"),
     ],
 )
 @pytest.mark.parametrize("shared", [False, True])
@@ -134,10 +151,20 @@ def test_the_documented_defaults_are_the_defaults(tmp_path):
     for said in (block, in_pyproject(block)):
         policy = read(tmp_path, said, "pyproject.toml" if "tool." in said else "privaudit.toml")
         assert policy == Policy()
-        assert policy.model_dump(exclude_unset=True, by_alias=True) == Policy().model_dump(by_alias=True)
+        assert policy.model_dump(exclude_unset=True, by_alias=True) == {
+            "limits": Policy().limits.model_dump(by_alias=True, exclude={"inversion_excess"}),
+            "severity": Policy().severity.model_dump(),
+            "gate": {"families": ("membership",), "mode": "strict"},
+        }
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, row in SeverityTable().rows:
         assert f"| {name} | at least {declared_share(row.tpr)} | at least {declared(row.auc).lstrip('0')} |" in readme
+
+
+def test_lengths_of_time(tmp_path):
+    days = {text: read(tmp_path, f"[gate]\nmax_age = '{text}'").gate.longest_age.days for text in ("48h", "90d", "2w")}
+    assert days == {"48h": 2, "90d": 90, "2w": 14}
+    assert Policy().gate.longest_age is None
 
 
 @pytest.mark.parametrize(

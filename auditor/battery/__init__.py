@@ -1,7 +1,7 @@
 """Which attacks run at which budget: literal tuples, and the plan, written before anything is trained."""
 
 from auditor.battery.attacks import ATTACKS, CARDS, MEMBERSHIP, title_of
-from auditor.battery.inversion import INVERSION
+from auditor.battery.inversion import DECODER, DECODERS, GRADIENTS, INVERSION
 from auditor.battery.plan import (
     BUDGETS,
     Budget,
@@ -18,13 +18,18 @@ from auditor.battery.plan import (
     software,
     why_not,
 )
+from auditor.battery.rules import Ahead
 
 __all__ = [
     "ATTACKS",
     "BUDGETS",
     "CARDS",
+    "DECODER",
+    "DECODERS",
+    "GRADIENTS",
     "INVERSION",
     "MEMBERSHIP",
+    "Ahead",
     "Budget",
     "GivenFacts",
     "Plan",

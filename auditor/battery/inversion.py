@@ -8,7 +8,11 @@ from auditor.findings import AttackCard, Family, Fidelity
 from auditor.inversion import InversionAttack, adapters
 from auditor.threat import Access
 
-__all__ = ["INVERSION"]
+__all__ = ["DECODER", "DECODERS", "GRADIENTS", "INVERSION"]
+
+DECODER = "inversion-network"  # the two that are run against defended models too
+GRADIENTS = "miface"
+DECODERS = 3  # one alone says nothing of how far another would fall
 
 _HERE = (
     InversionAttack(

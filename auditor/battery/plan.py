@@ -89,7 +89,8 @@ class Plan(BaseModel):
     `class_controls` is how many models are trained without a half of the classes; `generator` names the user's own.
     `max_time` is the wall time in seconds that decided how many shadows there are, if one was stated. `canaries` names
     the log of the canaries that the model was trained with, if it was. `groups` is what the groups of the evaluated
-    records are worth in equal ones, on the lesser side, if there are groups.
+    records are worth in equal ones, on the lesser side, if there are groups. `retrained_shadows` is how many shadows
+    are trained anew for each training-time defense, and attack its undefended twin.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -122,6 +123,7 @@ class Plan(BaseModel):
     calibration: int
     reference: int
     max_time: int | None = Field(default=None, ge=1)
+    retrained_shadows: int = Field(default=0, ge=0)
 
     @property
     def default_policy(self) -> bool:
@@ -213,6 +215,11 @@ class Plan(BaseModel):
         where = "in every shadow" if self.given is None else "are not"
         others = f", {self.others:,} other members {where}" if self.others else ""
         return f"records    {self.evaluated:,} members and {self.evaluated:,} non-members are evaluated{others}"
+
+    @property
+    def inverts_defended(self) -> bool:
+        """Whether defended models are inverted too: from the standard budget on, where any inversion is planned."""
+        return self.budget != BUDGETS[0].name and any(one.card.id in self.attacks for one in INVERSION)
 
     def role(self, attack: Attack) -> Role:
         """Whether an attack is declared primary; with few shadows RMIA takes LiRA's place at `scores` (DESIGN 7.2)."""

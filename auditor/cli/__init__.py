@@ -12,8 +12,12 @@ import click
 
 from auditor.cli.attacks import attacks
 from auditor.cli.canaries import canaries
+from auditor.cli.card import card
+from auditor.cli.defend import defend
 from auditor.cli.defenses import defenses
+from auditor.cli.diff import diff
 from auditor.cli.exits import run
+from auditor.cli.gate import gate
 from auditor.cli.inspect import inspect
 from auditor.cli.plan import plan
 from auditor.cli.render import render
@@ -26,10 +30,10 @@ __all__ = ["cli", "main"]
 _EXIT_CODES = """\
 \b
 Exit codes:
-  0    done; with --fail-on: passed
-  1    --fail-on: a leak that severe was found
-  2    usage, configuration or unreadable input
-  3    --fail-on: inconclusive, the evidence does not decide
+  0    done; gate, scan --policy or --fail-on: met
+  1    gate, scan --policy or --fail-on: violated
+  2    usage, configuration or unreadable input; the report of another model
+  3    inconclusive: the evidence does not decide, or what is required is missing
   4    internal error
   130  interrupted (Ctrl-C or SIGTERM)
 """
@@ -44,7 +48,7 @@ def cli(terminal: Terminal, debug: bool) -> None:
     terminal.debug = debug
 
 
-for command in (scan, plan, inspect, render, attacks, defenses, canaries, selftest):
+for command in (scan, plan, inspect, gate, diff, render, card, defend, attacks, defenses, canaries, selftest):
     cli.add_command(command)
 
 

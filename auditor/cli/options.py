@@ -145,7 +145,7 @@ _ARGUMENTS = (
         "--policy",
         metavar="FILE",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Limits and severity table of your own: privaudit.toml or pyproject.toml; see docs/policy.md.",
+        help="Limits, severity and gate of your own, privaudit.toml or pyproject.toml; judged at the end of a scan.",
     ),
     click.option(
         "--run-dir",

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from auditor.cli import judgement
 from auditor.cli.exits import Exit
 from auditor.cli.options import AuditArguments, audit_arguments, audit_options
 from auditor.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from auditor.findings import AuditReport
+    from auditor.policy import Gate
+    from auditor.policy_file import Policy
 
 __all__ = ["scan"]
 
@@ -28,14 +31,15 @@ _DEFAULT_FOLDER = Path("privaudit-report")
     multiple=True,
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Report file; .html, .pdf, .json or .md decides the format. Repeatable. Default: privaudit-report/report.*",
+    help="Report file; its suffix decides the format: .html, .pdf, .md, .json, .sarif, .xml (JUnit), .cdx.json or "
+    ".codequality.json. Repeatable. Default: privaudit-report/report.*",
 )
 @click.option(
     "--fail-on",
     type=click.Choice(["low", "moderate", "high", "critical"]),
     help="Exit 1 when a membership leak at least this severe is found, 3 when that cannot be said.",
 )
-@click.option("--exit-zero", is_flag=True, help="Exit 0 whatever --fail-on says; errors keep their code.")
+@click.option("--exit-zero", is_flag=True, help="Exit 0 whatever the gate says; errors keep their code.")
 @click.pass_obj
 def scan(
     terminal: Terminal,
@@ -52,14 +56,18 @@ def scan(
     from auditor.audit import audit
     from auditor.cli.progress import progress_on
     from auditor.cli.summary import summary
+    from auditor.policy_file import read_policy
 
+    policy = None if arguments["policy"] is None else read_policy(arguments["policy"])
     with progress_on(terminal) as progress:
         report = audit(audit_options(arguments), progress)
     write_outputs(report, files)
     terminal.console.print(summary(report))
     for file in files:
         terminal.emit(str(file))
-    return Exit.DONE if fail_on is None else _gate(terminal, report, fail_on, exit_zero=exit_zero)
+    if policy is None and fail_on is None:
+        return Exit.DONE
+    return judgement.conclude(terminal, _gate(terminal, report, policy, fail_on), exit_zero=exit_zero)
 
 
 def _files(terminal: Terminal, outputs: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -76,15 +84,11 @@ def _files(terminal: Terminal, outputs: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(_DEFAULT_FOLDER / f"report{suffix}" for suffix in suffixes)
 
 
-def _gate(terminal: Terminal, report: AuditReport, fail_on: str, *, exit_zero: bool) -> Exit:
+def _gate(terminal: Terminal, report: AuditReport, policy: Policy | None, fail_on: str | None) -> Gate:
     from auditor.findings import Severity
     from auditor.policy import judge
 
-    gate = judge(report, Severity(fail_on))
-    code, style = {
-        "pass": (Exit.DONE, "green"),
-        "fail": (Exit.VIOLATED, "bold red"),
-        "inconclusive": (Exit.INCONCLUSIVE, "yellow"),
-    }[gate.outcome]
-    terminal.say(f"Gate: {gate.outcome}. {gate.sentence}", style=style)
-    return Exit.DONE if exit_zero else code
+    found = judge(report, policy, now=judgement.now(), fail_on=None if fail_on is None else Severity(fail_on))
+    for told in judgement.told(found):
+        terminal.say(told)
+    return found

@@ -24,7 +24,9 @@ UNSURE = report(VerdictState.CANNOT_SAY, membership=[attack(auc(0.65))])
 def scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run `privaudit scan` with an audit that returns or raises what it is given."""
     monkeypatch.setenv("PRIVAUDIT_DEBUG", "")
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "model.safetensors").touch()
+    (tmp_path / "privaudit.toml").touch()
 
     def run(outcome: object, *more: str) -> int:
         def audit(options: object, progress: object) -> object:
@@ -52,6 +54,10 @@ def scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         (UNSURE, "--fail-on critical", 3),
         (LEAK, "--fail-on low --exit-zero", 0),
         (UNSURE, "--fail-on low --exit-zero", 0),
+        (UNSURE, "--policy privaudit.toml", 3),
+        (LEAK, "--policy privaudit.toml", 1),
+        (UNSURE, "--policy privaudit.toml --exit-zero", 0),
+        (LEAK, "--policy privaudit.toml --fail-on low", 1),
         (InputError("the splits are empty", "add some"), "", 2),
         (InputError("the splits are empty", "add some"), "--fail-on low --exit-zero", 2),
         (click.UsageError("no"), "", 2),
@@ -103,6 +109,10 @@ def test_scan_ends_with(scan, capsys: pytest.CaptureFixture[str], outcome: objec
         ("render pyproject.toml -o report.html", 2),
         ("render nowhere.json -o report.html", 2),
         ("render pyproject.toml", 2),
+        ("gate", 2),
+        ("gate pyproject.toml", 2),
+        ("diff pyproject.toml", 2),
+        ("diff pyproject.toml nowhere.json", 2),
         ("inspect nowhere.safetensors", 2),
         ("plan . --data nowhere", 2),
     ],

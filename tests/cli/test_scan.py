@@ -53,7 +53,7 @@ def test_without_options_the_audit_gets_its_own_defaults(asked):
 EVERY_OPTION = """
     -o a.json --arch resnet18 --release scores --budget quick --seed 7 --device cpu --workers 2 --run-dir run
     --plan plan.json --attacks lira,rmia --defenses purifier --trust-checkpoint --key secret --shadows splits
-    --canaries plan.json --show-records --policy plan.json
+    --canaries plan.json --show-records --policy plan.json --exit-zero
 """
 
 
@@ -141,7 +141,9 @@ def test_a_failed_scan_leaves_no_report(asked, monkeypatch: pytest.MonkeyPatch, 
 
 def test_the_gate_says_why(asked, capsys: pytest.CaptureFixture[str]):
     assert scan("-o", "a.json", "--fail-on", "high") == 0
-    assert capsys.readouterr().err.splitlines()[-1].startswith("Gate: pass. Membership at release weights: nothing")
+    told = capsys.readouterr().err.splitlines()
+    assert told[-2].startswith("pass          severity: Membership at release weights: nothing was found")
+    assert told[-1] == "Gate: pass. Every rule is met at release weights: severity."
 
 
 def lines_of(audited: AuditReport) -> list[str]:

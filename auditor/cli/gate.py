@@ -1,0 +1,84 @@
+"""`privaudit gate`: may this report's model go out, by this policy?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from auditor.cli import judgement
+from auditor.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from auditor.findings import AuditReport
+
+__all__ = ["gate"]
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(short_help="Hold a report against a policy.")
+@click.argument("report", metavar="REPORT.json", type=_FILE)
+@click.option("--policy", metavar="FILE", type=_FILE, help="privaudit.toml or pyproject.toml; the defaults without it.")
+@click.option(
+    "--checkpoint",
+    metavar="CHECKPOINT",
+    type=click.Path(exists=True, path_type=Path),
+    help="The model that is to go out, file or folder; a report of another one is refused.",
+)
+@click.option("--baseline", metavar="OLD.json", type=_FILE, help="Report of the last release, for no_worse_than_last.")
+@click.pass_obj
+def gate(terminal: Terminal, report: Path, policy: Path | None, checkpoint: Path | None, baseline: Path | None) -> int:
+    """Hold REPORT.json against a policy: exit code 0 where it is met, 1 where it is violated, 3 where neither is shown.
+
+    Every rule is printed with the number that decided it, its interval, its limit and every waiver.
+    """
+    from auditor.policy import judge
+    from auditor.policy_file import Policy, read_policy
+    from auditor.report import load_json
+
+    audited = load_json(report)
+    asked = Policy() if policy is None else read_policy(policy)
+    if checkpoint is not None:
+        _refuse_another(audited, report, checkpoint)
+    found = judge(audited, asked, now=judgement.now(), baseline=None if baseline is None else load_json(baseline))
+    for line in (*judgement.told(found), _of_what(audited, checkpoint)):
+        terminal.emit(line)
+    return judgement.conclude(terminal, found)
+
+
+def _of_what(audited: AuditReport, checkpoint: Path | None) -> str:
+    from auditor.report.text import short
+
+    compared = "the file shown is that one" if checkpoint else "no file was compared with it, --checkpoint does that"
+    named = f"{short(audited.model.name)}, sha256 {_start(audited.model.sha256)}"
+    return judgement.line("model", f"{named}: {compared}")
+
+
+def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> None:
+    """The report of another model never passes: neither of other weights nor of another wrapper around them."""
+    from auditor.checkpoint.sidecar import wrapper_digest
+    from auditor.checkpoint.weights import locate, sha256_of
+    from auditor.errors import InputError
+
+    files = locate(checkpoint)
+    shown = sha256_of(files.weights)
+    if shown != audited.model.sha256:
+        raise InputError(
+            f"{report} is the report of another model: its weights have SHA-256 {_start(audited.model.sha256)}, "
+            f"those of {files.weights} have {_start(shown)}.",
+            "Audit this file, or name the report that was made of it.",
+        )
+    if wrapper_digest(files.folder) != audited.model.wrapper_sha256:
+        raise InputError(
+            f"{report} is of the same weights behind another output wrapper than the one in {files.folder}.",
+            "Audit the folder as it is.",
+        )
+
+
+def _start(sha256: str) -> str:
+    """Enough of a digest to tell two apart, whatever a report says that it is."""
+    from auditor.records import printable
+
+    return printable(sha256[:16])

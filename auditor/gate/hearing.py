@@ -1,0 +1,169 @@
+"""What every rule is handed, what it hands back, and what several of them ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from auditor.findings import (
+    AttackResult,
+    AuditReport,
+    Check,
+    Completed,
+    ControlResult,
+    Endpoint,
+    Family,
+    Measurement,
+    Metric,
+    Role,
+    Verdict,
+    VerdictState,
+    Void,
+)
+from auditor.policy_file import Policy, Rule, Waiver
+from auditor.stats.estimate import Estimate
+from auditor.threat import Access
+
+__all__ = ["Asked", "Hearing", "Outcome", "Ruling", "metric_in_words", "number", "number_apart", "with_interval"]
+
+Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
+Asked: TypeAlias = Rule | Literal["complete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What became of one rule.
+
+    The sentence may hold names from the report as they are: whoever prints it escapes it.
+
+    Attributes:
+        rule: Its name in the policy; `complete` is asked of every report and cannot be waived.
+        outcome: Whether it is met.
+        sentence: Why, with the number, its interval, its n and the limit.
+        see: Where to read on: the section of the HTML report.
+        measured: The number that decided, where one did.
+        bound: Its upper bound, where that was held against the limit.
+        limit: What it was held against.
+        waiver: That which holds for the rule on this day.
+    """
+
+    rule: Asked
+    outcome: Outcome
+    sentence: str
+    see: str
+    measured: Measurement | None = None
+    bound: float | None = None
+    limit: float | None = None
+    waiver: Waiver | None = None
+
+    @property
+    def counts(self) -> Outcome:
+        """The outcome as it counts for the gate: what is waived passes."""
+        return "pass" if self.waiver is not None else self.outcome
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """A report in front of a policy.
+
+    Attributes:
+        report: What was found.
+        policy: What is asked.
+        now: The present moment, with its time zone.
+        baseline: The report of the last release, if there is one.
+    """
+
+    report: AuditReport
+    policy: Policy
+    now: datetime
+    baseline: AuditReport | None = None
+
+    @property
+    def release(self) -> Access:
+        """The access that is judged."""
+        stated = self.policy.gate.release
+        return self.report.plan.release if stated is None else Access(stated)
+
+    @property
+    def between(self) -> Outcome:
+        """What becomes of a number whose interval holds the limit."""
+        return "pass" if self.policy.gate.mode == "lenient" else "inconclusive"
+
+    def verdict(self, family: Family) -> Verdict | None:
+        """The verdict at the release, if the report holds one."""
+        return next(
+            (one for one in self.report.verdicts if one.access is self.release and one.family is family),
+            None,
+        )
+
+    def leaking(self, family: Family) -> frozenset[Access]:
+        """The accesses up to the release at which a leak was found; empty unless one was at the release itself."""
+        verdict = self.verdict(family)
+        if verdict is None or verdict.state is not VerdictState.LEAK_FOUND:
+            return frozenset()
+        found = (one for one in self.report.verdicts if one.family is family and self.release.includes(one.access))
+        return frozenset(one.access for one in found if one.state is VerdictState.LEAK_FOUND)
+
+    def primaries(self) -> tuple[AttackResult, ...]:
+        """The primary attacks that the release allows."""
+        found = (one for one in self.report.membership if self.release.includes(one.card.access))
+        return tuple(one for one in found if one.role is Role.PRIMARY)
+
+    def endpoints(self) -> Iterator[tuple[AttackResult, Endpoint]]:
+        """What they measured, as far as it may be judged."""
+        for result in self.primaries():
+            if isinstance(result.outcome, Completed):
+                yield from ((result, one) for one in result.outcome.endpoints if not one.appendix)
+
+    def doubt(self) -> str:
+        """Why small numbers would not mean a small membership leak, or the empty string."""
+        verdict = self.verdict(Family.MEMBERSHIP)
+        if verdict is None:
+            return f"The report holds no verdict on membership at release {self.release}."
+        if verdict.state is VerdictState.CANNOT_SAY and not verdict.too_wide:
+            return f"The audit cannot say whether membership leaks at release {self.release}: {verdict.sentence}"
+        if verdict.state is VerdictState.LEAK_FOUND and (doubt := self._doubt_beside_a_leak()):
+            return f"More than was found may leak: {doubt}"
+        missing = [one.card.id for one in self.primaries() if not isinstance(one.outcome, Completed)]
+        return f"A primary attack did not complete: {', '.join(missing)}." if missing else ""
+
+    def _doubt_beside_a_leak(self) -> str:
+        if voided := self.voided():
+            return voided
+        planted = (dose.access for control in self.report.controls for dose in control.doses)
+        return "" if self.release in planted else f"no leak was planted at release {self.release}."
+
+    def voided(self) -> str:
+        """The first check or control that takes *nothing found* away."""
+        found: tuple[ControlResult | Check, ...] = (*self.report.controls, *self.report.checks)
+        return next((one.sentence for one in found if Void.NOTHING_FOUND in one.voids), "")
+
+
+# --- numbers in sentences -------------------------------------------------------------------------------------------
+
+
+def metric_in_words(metric: Metric, fpr: float | None) -> str:
+    """`AUC` or `TPR at 1 % FPR`."""
+    return "AUC" if metric is Metric.AUC else f"TPR at {100 * (fpr or 0.0):g} % FPR"
+
+
+def number(value: float, unit: str, decimals: int = 0) -> str:
+    """A measured number, with further decimals where they are asked for; an `excess` by its significant digits."""
+    if unit == "excess":
+        return f"{value:.{2 + decimals}g}"
+    return f"{100 * value:.{1 + decimals}f} %" if unit == "share" else f"{value:.{3 + decimals}f}"
+
+
+def number_apart(value: float, limit: float, unit: str) -> str:
+    """A measured number with as many decimals as it takes to tell it from a limit."""
+    decimals = next((one for one in range(4) if number(value, unit, one) != number(limit, unit, one)), 3)
+    return number(value, unit, decimals)
+
+
+def with_interval(estimate: Estimate, unit: str) -> str:
+    """A measured number with its interval and n."""
+    low, high = (number(end, unit) for end in (estimate.low, estimate.high))
+    n = ", ".join(f"{count:,} {what}" for what, count in estimate.n.items())
+    return f"{number(estimate.value, unit)} ({100 * estimate.confidence:g} % interval {low} to {high}; {n})"

@@ -1,0 +1,441 @@
+"""The gate: policy times evidence gives the exit code, and nothing lets the report of another model pass."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from auditor import cli
+from auditor.findings import (
+    AuditReport,
+    CanaryAudit,
+    CanaryBound,
+    Check,
+    CheckLevel,
+    ControlResult,
+    DosePoint,
+    Endpoint,
+    Failed,
+    Family,
+    InversionResult,
+    Measurement,
+    Metric,
+    Role,
+    Skipped,
+    VerdictState,
+    Void,
+)
+from auditor.policy import judge
+from auditor.policy_file import Policy, Rule, Waiver
+from auditor.report import render_json
+from auditor.stats.estimate import Estimate
+from auditor.threat import Access
+from tests.minimal_report import attack, report, verdict
+
+LEAK, NOTHING, UNSURE = VerdictState.LEAK_FOUND, VerdictState.NOTHING_FOUND, VerdictState.CANNOT_SAY
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)  # the minimal report was made at midnight
+RULES = Path(__file__).parents[1] / "docs" / "gate.md"
+
+
+def estimate(low: float, value: float, high: float) -> Estimate:
+    return Estimate(value, low, high, 0.95, "made up", {"members": 2000, "non-members": 2000})
+
+
+def auc(low: float, value: float, high: float, *, rejected: bool = False) -> Endpoint:
+    found = estimate(low, value, high)
+    return Endpoint(metric=Metric.AUC, estimate=found, p_value=0.5, rejected=rejected, upper_bound=high, limit=0.6)
+
+
+def tpr(low: float, value: float, high: float, *, rejected: bool = False) -> Endpoint:
+    found = estimate(low, value, high)
+    return Endpoint(
+        metric=Metric.TPR_AT_FPR, fpr=0.01, estimate=found, p_value=0.5, rejected=rejected, upper_bound=high, limit=0.05
+    )
+
+
+def planted(*accesses: Access) -> ControlResult:
+    share = estimate(0.8, 1.0, 1.0)
+    doses = tuple(DosePoint(attack_id="x", access=one, dose=0.04, tpr=share, detected=share) for one in accesses)
+    return ControlResult(id="planted", title="P", question="?", status="pass", sentence="Found again.", doses=doses)
+
+
+def evidence(state: VerdictState, *endpoints: Endpoint, access: Access = Access.SCORES, **changes) -> AuditReport:
+    """An audit of 2,000 a side, whose verdict is the same at every release, with one primary attack."""
+    found = report(state, membership=[attack(*endpoints, access=access)])
+    data = found.data.model_copy(update={"evaluated": 2000})
+    return found.model_copy(update={"data": data, "controls": (planted(*Access),), **changes})
+
+
+def unsure(*endpoints: Endpoint, too_wide: bool) -> AuditReport:
+    found = evidence(UNSURE, *endpoints)
+    verdicts = tuple(one.model_copy(update={"too_wide": too_wide}) for one in found.verdicts)
+    return found.model_copy(update={"verdicts": verdicts})
+
+
+def with_attacks(*more) -> AuditReport:
+    return QUIET.model_copy(update={"membership": (*QUIET.membership, *more)})
+
+
+def with_checks(*levels: CheckLevel, voids: tuple[Void, ...] = (), base: AuditReport | None = None) -> AuditReport:
+    made = tuple(Check(id="recipe", title="R", level=one, sentence="It differs.", voids=voids) for one in levels)
+    return (base or QUIET).model_copy(update={"checks": made})
+
+
+def with_canaries(epsilon: float, ceiling: float, delta: float = 1e-5) -> AuditReport:
+    bound = CanaryBound(
+        access=Access.WEIGHTS,
+        assumes="",
+        declared=True,
+        epsilon=epsilon,
+        delta=delta,
+        confidence=0.95,
+        ceiling=ceiling,
+        guesses=100,
+        correct=90,
+        auc=estimate(0.8, 0.9, 0.95),
+        method="one run",
+    )
+    assuming = bound.model_copy(update={"assumes": "a Gaussian curve", "declared": False, "epsilon": 40.0})
+    told = CanaryAudit(
+        canaries=200,
+        included=100,
+        mislabelled=0,
+        bounds=(assuming, bound),
+        claim=None,
+        contradicted=None,
+        sentence="Told.",
+    )
+    return QUIET.model_copy(update={"canaries": told})
+
+
+def inverted(record: Estimate, state: VerdictState, *, tested: bool = True, found: bool = False) -> AuditReport:
+    card = attack().card.model_copy(update={"id": "gmi", "family": Family.INVERSION, "access": Access.WEIGHTS})
+    over = tuple(
+        Measurement(name="Record excess", estimate=one, against=name)
+        for one, name in ((record, "another model"), (estimate(-1.0, 2.0, 5.0), "the class mean"))
+    )
+    result = InversionResult(
+        card=card,
+        status="completed",
+        classes=40,
+        record_excess=over[: 1 if found else 2],
+        record_p_adjusted=0.5 if tested else None,
+        record_found=found,
+    )
+    verdicts = (*QUIET.verdicts, *(verdict(one, state, family=Family.INVERSION) for one in Access))
+    return QUIET.model_copy(update={"inversion": (result,), "verdicts": verdicts})
+
+
+QUIET = evidence(NOTHING, auc(0.48, 0.50, 0.52), tpr(0.005, 0.01, 0.027))
+LOUD = evidence(LEAK, auc(0.65, 0.70, 0.75, rejected=True), tpr(0.10, 0.14, 0.20, rejected=True))
+SLIGHT = evidence(LEAK, auc(0.52, 0.54, 0.56, rejected=True), tpr(0.01, 0.02, 0.04))
+BETWEEN = evidence(LEAK, auc(0.55, 0.59, 0.62, rejected=True), tpr(0.01, 0.02, 0.04))
+WIDE = unsure(auc(0.45, 0.52, 0.62), tpr(0.0, 0.01, 0.04), too_wide=True)
+CONFOUNDED = unsure(auc(0.65, 0.70, 0.75, rejected=True), tpr(0.10, 0.14, 0.20, rejected=True), too_wide=False)
+BY_AUC = evidence(NOTHING, auc(0.48, 0.50, 0.55)).model_copy(
+    update={"verdicts": tuple(verdict(one, NOTHING, auc_only=True) for one in Access)}
+)
+SKIPPED = attack(name="rmia", outcome=Skipped(reason="no population"))
+IDLE = attack(name="rmia", role=Role.SECONDARY, outcome=Skipped(reason="no population"))
+EARLY = LOUD.model_copy(update={"stage": "target alone"})
+AT_WEIGHTS = evidence(LEAK, auc(0.65, 0.7, 0.75, rejected=True), access=Access.WEIGHTS).model_copy(
+    update={"verdicts": (verdict(Access.SCORES, NOTHING), verdict(Access.WEIGHTS, LEAK))}
+)
+INHERITED = LOUD.model_copy(
+    update={"membership": (*LOUD.membership, attack(auc(0.4, 0.5, 0.55), access=Access.WEIGHTS))}
+)
+VOIDED = (Void.NOTHING_FOUND,)
+
+LENIENT = '[gate]\nmode = "lenient"\n'
+CLAIM = "[gate]\nclaimed_epsilon = { epsilon = 4.0, delta = 1e-5 }\n"
+INVERSION = '[gate]\nfamilies = ["inversion"]\n[limits]\ninversion_excess = { record = 0.1 }\n'
+BY_VERDICT = '[gate]\nfamilies = ["membership", "inversion"]\n'
+WAIVED = '[[waiver]]\nrule = "auc"\nreason = "A pilot."\nexpires = '
+ALSO_TPR = WAIVED.replace('"auc"', '"tpr_at_fpr"')
+
+
+@pytest.mark.parametrize(
+    ("policy", "found", "code"),
+    [
+        # limits: all under, all over, between, cannot say, too few for a TPR
+        ("", QUIET, 0),
+        ("", LOUD, 1),
+        ("", SLIGHT, 0),
+        ("", BETWEEN, 3),
+        ("", WIDE, 3),
+        ("", CONFOUNDED, 3),
+        ("", BY_AUC, 3),
+        ("", EARLY, 3),
+        ("", QUIET.model_copy(update={"stage": "target alone"}), 3),
+        ("", QUIET.model_copy(update={"verdicts": ()}), 3),
+        ("", QUIET.model_copy(update={"membership": ()}), 3),
+        (LENIENT, QUIET, 0),
+        (LENIENT, LOUD, 1),
+        (LENIENT, BETWEEN, 0),
+        (LENIENT, WIDE, 0),
+        (LENIENT, CONFOUNDED, 3),
+        (LENIENT, BY_AUC, 3),
+        ("[limits]\nauc = 0.8\ntpr_at_fpr.'0.01' = 0.3", LOUD, 0),
+        ("[limits]\nauc = 0.51", QUIET, 3),
+        ("[limits]\nauc = 0.53", QUIET, 0),
+        ("[limits]\ntpr_at_fpr.'0.01' = 0.03", QUIET, 3),  # 5 % was planted, not 3 %
+        ("[limits]\ntpr_at_fpr.'0.01' = 0.03", SLIGHT, 3),
+        # a leak under the limit passes only where more could not have been missed
+        ("", with_checks(CheckLevel.FAIL, voids=VOIDED, base=SLIGHT), 3),
+        ("", with_checks(CheckLevel.FAIL, voids=VOIDED, base=LOUD), 1),
+        ("", SLIGHT.model_copy(update={"controls": (planted(Access.SCORES),)}), 3),
+        ("[gate]\nrelease = 'scores'", SLIGHT.model_copy(update={"controls": (planted(Access.SCORES),)}), 0),
+        # the release decides which attacks count; a leak at lesser access is inherited
+        ("", AT_WEIGHTS, 1),
+        ("", INHERITED, 1),
+        ("[gate]\nrelease = 'labels'", LOUD, 3),
+        # severity
+        ("[gate]\nfail_on = 'low'", SLIGHT, 1),
+        ("[gate]\nfail_on = 'moderate'", SLIGHT, 0),
+        ("[gate]\nfail_on = 'high'", QUIET, 0),
+        ("[gate]\nfail_on = 'low'", WIDE, 3),
+        # what is required
+        ("[gate]\nrequired_attacks = ['lira']", QUIET, 0),
+        ("[gate]\nrequired_attacks = ['rmia']", QUIET, 3),
+        ("[gate]\nrequired_attacks = ['rmia']", with_attacks(IDLE), 3),
+        ("[gate]\nrequired_attacks = ['gmi']", inverted(estimate(0, 0.01, 0.02), UNSURE), 0),
+        ("", with_attacks(SKIPPED), 3),
+        (LENIENT, with_attacks(attack(name="rmia", outcome=Failed(error="x"))), 3),
+        (LENIENT + "required_attacks = ['rmia']", LOUD, 1),
+        ("[gate]\nrequired_checks = ['planted', 'recipe']", with_checks(CheckLevel.PASS), 0),
+        ("[gate]\nrequired_checks = ['recipe']", with_checks(CheckLevel.WARN), 3),
+        ("[gate]\nrequired_checks = ['recipe']", with_checks(CheckLevel.FAIL), 3),
+        ("[gate]\nrequired_checks = ['recipe']", QUIET, 3),
+        ("[gate]\nleast_evaluated = 2000", QUIET, 0),
+        ("[gate]\nleast_evaluated = 2001", QUIET, 3),
+        # ages: the report is twelve hours old
+        ("[gate]\nmax_age = '12h'", QUIET, 0),
+        ("[gate]\nmax_age = '11h'", QUIET, 3),
+        ("[gate]\nmax_age = '1d'", QUIET.model_copy(update={"created": NOW + timedelta(days=2)}), 3),
+        ("[gate]\nmax_age = '1d'", QUIET.model_copy(update={"created": datetime(2026, 11, 22, 11)}), 0),  # noqa: DTZ001
+        ("[gate]\nmax_age = '1d'", QUIET.model_copy(update={"created": datetime(1, 1, 1, tzinfo=UTC)}), 3),
+        # a claim
+        (CLAIM, QUIET, 3),
+        (CLAIM, with_canaries(4.5, 5.0), 1),
+        (CLAIM, with_canaries(3.0, 5.0), 0),
+        (CLAIM, with_canaries(0.0, 4.0), 3),
+        (CLAIM, with_canaries(4.5, 5.0, delta=1e-6), 3),
+        (CLAIM, with_canaries(4.5, 5.0, delta=1e-4), 1),
+        # inversion
+        (INVERSION, inverted(estimate(-0.02, 0.01, 0.05), UNSURE), 0),
+        (INVERSION, inverted(estimate(-0.02, 0.06, 0.15), UNSURE), 3),
+        (INVERSION, inverted(estimate(0.12, 0.2, 0.3), LEAK, found=True), 1),
+        (INVERSION, inverted(estimate(0.05, 0.07, 0.09), LEAK, found=True), 0),
+        (INVERSION, inverted(estimate(-0.02, 0.01, 0.05), UNSURE, tested=False), 3),
+        (INVERSION, QUIET, 3),
+        (BY_VERDICT, inverted(estimate(0.12, 0.2, 0.3), LEAK, found=True), 1),
+        (BY_VERDICT, inverted(estimate(-0.02, 0.01, 0.05), UNSURE), 3),
+        (BY_VERDICT + "mode = 'lenient'", inverted(estimate(-0.02, 0.01, 0.05), UNSURE), 0),
+        ("", inverted(estimate(0.12, 0.2, 0.3), LEAK, found=True), 0),
+        # waivers: one rule each, until the end of their last day
+        (WAIVED + "2026-11-22", BETWEEN, 0),
+        (WAIVED + "2026-11-21", BETWEEN, 3),
+        (WAIVED + "2027-01-01", LOUD, 1),
+        (f"{WAIVED}2027-01-01\n{ALSO_TPR}2027-01-01", LOUD, 0),
+        (f"{WAIVED}2027-01-01\n{ALSO_TPR}2020-01-01", LOUD, 1),
+        (f"{WAIVED}2027-01-01\n{ALSO_TPR}2027-01-01", EARLY, 3),
+        # the last release
+        ("[gate]\nno_worse_than_last = { auc = 0.02 }", QUIET, 3),
+    ],
+)
+def test_policy_and_evidence_give_the_exit_code(tmp_path, monkeypatch, policy: str, found: AuditReport, code: int):
+    assert gate(tmp_path, monkeypatch, found, policy) == code
+
+
+def gate(folder: Path, monkeypatch, found: AuditReport, policy: str | None, *more: str) -> int:
+    monkeypatch.setattr("auditor.cli.judgement.now", lambda: NOW)
+    (folder / "report.json").write_text(render_json(found), encoding="utf-8")
+    asked = []
+    if policy is not None:
+        (folder / "privaudit.toml").write_text(policy, encoding="utf-8")
+        asked = ["--policy", str(folder / "privaudit.toml")]
+    return cli.main(["gate", str(folder / "report.json"), *asked, *more])
+
+
+def test_without_a_policy_the_defaults_are_asked(tmp_path, monkeypatch):
+    codes = [gate(tmp_path, monkeypatch, found, None) for found in (QUIET, LOUD, WIDE)]
+    assert codes == [0, 1, 3]
+
+
+# --- which model ----------------------------------------------------------------------------------------------------
+
+
+def of_file(content: bytes, **model: str) -> AuditReport:
+    facts = QUIET.model.model_copy(update={"sha256": hashlib.sha256(content).hexdigest(), **model})
+    return QUIET.model_copy(update={"model": facts})
+
+
+@pytest.mark.parametrize(
+    ("shown", "found", "code"),
+    [
+        (b"weights", of_file(b"weights"), 0),
+        (b"weightz", of_file(b"weights"), 2),
+        (b"", of_file(b"weights"), 2),
+        (b"weights", of_file(b"weights", wrapper="purifier", wrapper_sha256="0" * 64), 2),
+        (b"weights", of_file(b"weights", sha256=""), 2),
+    ],
+    ids=["the same", "a byte", "empty", "behind a wrapper", "no digest"],
+)
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_the_report_of_another_model_never_passes(tmp_path, monkeypatch, capsys, shown, found, code, as_folder):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(shown)
+    policy = "".join(
+        f'[[waiver]]\nrule = "{rule}"\nreason = "x"\nexpires = 2099-01-01\n' for rule in ("auc", "max_age")
+    )
+    checkpoint = str(folder if as_folder else weights)
+    assert gate(tmp_path, monkeypatch, found, policy, "--checkpoint", checkpoint) == code
+    told = capsys.readouterr()
+    assert ("Audit" in told.err, told.out == "") == (code == 2, code == 2)
+
+
+def test_another_wrapper_around_the_same_weights_is_another_model(tmp_path, monkeypatch):
+    from auditor.checkpoint.sidecar import SIDECAR_NAME, WRAPPER_TENSORS, wrapper_digest
+
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / SIDECAR_NAME).write_text("{}")
+    (tmp_path / WRAPPER_TENSORS).write_bytes(b"one")
+    found = of_file(b"weights", wrapper="purifier", wrapper_sha256=wrapper_digest(tmp_path))
+    assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(tmp_path / "model.safetensors")) == 0
+    (tmp_path / WRAPPER_TENSORS).write_bytes(b"two")
+    assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(tmp_path / "model.safetensors")) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", ["gate", "gate nowhere.json", "gate report.json --checkpoint nowhere", "gate report.json --policy ."]
+)
+def test_bad_input_is_refused(tmp_path, monkeypatch, arguments):
+    (tmp_path / "report.json").write_text(render_json(QUIET))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments.split()) == 2
+
+
+# --- the last release -----------------------------------------------------------------------------------------------
+
+MARGIN = "[limits]\nauc = 0.8\ntpr_at_fpr.'0.01' = 0.3\n[gate]\nno_worse_than_last = { auc = 0.04 }\n"
+
+
+def plan_of(found: AuditReport, **changes: object) -> AuditReport:
+    return found.model_copy(update={"plan": found.plan.model_copy(update=changes)})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mode", "code"),
+    [
+        (QUIET, QUIET, "strict", 0),
+        (LOUD, QUIET, "strict", 0),
+        (QUIET, LOUD, "strict", 1),
+        (QUIET, LOUD, "lenient", 1),
+        (QUIET, SLIGHT, "strict", 3),
+        (QUIET, SLIGHT, "lenient", 0),
+        (QUIET, CONFOUNDED, "lenient", 3),
+        (plan_of(LOUD, shadows=64), QUIET, "lenient", 3),
+        (plan_of(QUIET, shadows=64), LOUD, "strict", 3),
+        (QUIET.model_copy(update={"membership": ()}), QUIET, "lenient", 3),
+        (QUIET.model_copy(update={"stage": "target alone"}), QUIET, "strict", 2),
+        (QUIET.model_copy(update={"data": QUIET.data.model_copy(update={"classes": ("a",)})}), QUIET, "strict", 2),
+    ],
+)
+def test_no_worse_than_the_last_release(tmp_path, monkeypatch, old, new, mode, code):
+    (tmp_path / "old.json").write_text(render_json(old), encoding="utf-8")
+    policy = f'{MARGIN}mode = "{mode}"\n'
+    assert gate(tmp_path, monkeypatch, new, policy, "--baseline", str(tmp_path / "old.json")) == code
+
+
+# --- what is told ---------------------------------------------------------------------------------------------------
+
+
+def test_a_rule_is_told_with_its_number_interval_n_and_where_to_read_on(tmp_path, monkeypatch, capsys):
+    gate(tmp_path, monkeypatch, LOUD, "")
+    told = capsys.readouterr()
+    line = told.out.splitlines()[0]
+    assert line.startswith("fail          auc: AUC of lira is 0.700 (95 % interval 0.650 to 0.750; 2,000 members, ")
+    assert "the limit of 0.60" in line
+    assert line.endswith("Read on: #membership of the HTML report, docs/gate.md.")
+    assert "TPR at 1 % FPR of lira is 14.0 % (95 % interval 10.0 % to 20.0 %" in told.out
+    assert "no file was compared with it" in told.out
+    assert told.err.startswith("Gate: fail. auc: AUC of lira is 0.700")
+
+
+def test_a_bound_is_told_apart_from_its_limit():
+    found = evidence(NOTHING, auc(0.48, 0.5, 0.59996), tpr(0.0, 0.01, 0.02))
+    ruling = judge(found, Policy(), now=NOW).rulings[0]
+    assert (ruling.outcome, ruling.bound, ruling.limit) == ("pass", 0.59996, 0.6)
+    assert "bound 0.59996 is under the limit of 0.60" in ruling.sentence
+
+
+def test_a_small_excess_is_told_by_its_digits():
+    policy = Policy.model_validate(tomllib.loads(INVERSION))
+    found = inverted(estimate(-0.00071, 0.0004, 0.0996), UNSURE)
+    (ruling,) = judge(found, policy, now=NOW).rulings
+    assert "The record excess of gmi is" in ruling.sentence
+    assert "(95 % interval -1 to 5;" in ruling.sentence  # over the control that it stands least above
+    assert "it is at most 0.0996, under the limit of 0.1." in ruling.sentence
+
+
+def test_every_waiver_is_told_whether_it_counts_or_not(tmp_path, monkeypatch, capsys):
+    entries = [("auc", "2027-01-01"), ("max_age", "2027-01-01"), ("tpr_at_fpr", "2026-01-01")]
+    policy = "".join(
+        f'[[waiver]]\nrule = "{rule}"\nreason = "Ticket {place}."\nexpires = {day}\n'
+        for place, (rule, day) in enumerate(entries)
+    )
+    assert gate(tmp_path, monkeypatch, BETWEEN, policy) == 0
+    told = capsys.readouterr()
+    assert "Waived until 2027-01-01: Ticket 0." in told.out.splitlines()[0]
+    assert "waiver        max_age, until 2027-01-01, is not needed: Ticket 1." in told.out
+    assert "waiver        tpr_at_fpr, until 2026-01-01, has expired and does not count: Ticket 2." in told.out
+    assert "Met by waiver only: auc." in told.err
+
+
+def test_the_day_of_a_waiver_is_that_of_utc():
+    last = Waiver(rule="auc", reason="x", expires=date(2026, 11, 22))
+    policy = Policy(waiver=(last,))
+    late = datetime(2026, 11, 22, 23, tzinfo=UTC)
+    assert judge(BETWEEN, policy, now=late.astimezone()).outcome == "pass"
+    assert judge(BETWEEN, policy, now=late + timedelta(hours=2)).outcome == "inconclusive"
+
+
+HOSTILE = "\x1b[2J\nGate: pass. \u202e[red]</script>" + "x" * 10_000
+
+
+def test_hostile_names_stay_on_their_line(tmp_path, monkeypatch, capsys):
+    bad = attack(name=HOSTILE, outcome=Skipped(reason=HOSTILE))
+    found = with_attacks(bad).model_copy(
+        update={
+            "model": QUIET.model.model_copy(update={"name": HOSTILE, "sha256": HOSTILE}),
+            "checks": (Check(id="recipe", title="R", level=CheckLevel.FAIL, sentence=HOSTILE, voids=VOIDED),),
+        }
+    )
+    policy = (
+        f"[gate]\nrequired_attacks = ['{HOSTILE[9:20]}']\nrequired_checks = ['recipe']\n"
+        '[[waiver]]\nrule = "max_age"\nreason = "\\u001b[2J\\nGate: pass."\nexpires = 2027-01-01\n'
+    )
+    assert gate(tmp_path, monkeypatch, found, policy) == 3
+    told = capsys.readouterr()
+    text = told.out + told.err
+    assert not any(bad in text for bad in ("\x1b", "\u202e", "\nGate: pass"))
+    assert max(map(len, text.splitlines())) <= 2_000
+    assert len([line for line in text.splitlines() if line.startswith("Gate:")]) == 1
+
+
+def test_the_default_policy_names_every_rule_that_it_asks():
+    assert [one.rule for one in judge(QUIET, Policy(), now=NOW).rulings] == ["auc", "tpr_at_fpr"]
+
+
+def test_the_manual_has_every_rule_and_its_examples_are_policies():
+    text = RULES.read_text(encoding="utf-8")
+    assert [rule for rule in get_args(Rule) if f"`{rule}`" not in text] == []
+    for block in text.split("```toml\n")[1:]:
+        Policy.model_validate(tomllib.loads(block.partition("```")[0]))

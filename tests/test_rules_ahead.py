@@ -1,0 +1,115 @@
+"""Which rules of a policy a plan cannot decide, told before anything is trained."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from auditor.battery import Ahead, Plan
+from auditor.battery.rules import records_for_margin
+from auditor.findings import Metric
+from auditor.limits import Limits
+from auditor.policy_file import Policy
+from auditor.splits_file import Recipe
+from auditor.stats.auc import auc
+from auditor.stats.difference import unpaired_difference
+
+
+def plan(**changes):
+    parts = {
+        "created": datetime(2026, 1, 1, tzinfo=UTC),
+        "privaudit": "0",
+        "model": "m",
+        "data": "d",
+        "design": "d",
+        "budget": "standard",
+        "seed": 0,
+        "cap": 5000,
+        "shadows": 16,
+        "recipe": Recipe(epochs=1, lr=0.1, batch_size=2),
+        "recipe_stated": True,
+        "queries": ("identity",),
+        "attacks": ("gap", "lira-scores", "lira-weights"),
+        "defenses": (),
+        "limits": Limits(),
+        "evaluated": 2000,
+        "others": 0,
+        "calibration": 50,
+        "reference": 50,
+    }
+    return Plan(**{**parts, **changes})
+
+
+def told(policy, planned=None, *, classes=40, canaries=None):
+    return Ahead(Policy.model_validate(tomllib.loads(policy)), planned or plan(), classes, canaries).undecided
+
+
+def test_the_default_policy_is_decided_by_two_thousand_a_side():
+    assert told("") == ()
+    assert [one.decided for one in plan().power()] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("gate", "changes", "sentence"),
+    [
+        ("fail_on = 'high'", {}, ""),
+        ("fail_on = 'high'", {"evaluated": 999}, "severity: its rows also ask for a TPR, which takes 1,000 records"),
+        ("least_evaluated = 2000", {}, ""),
+        ("least_evaluated = 5000", {}, "least_evaluated: 2,000 records a side are evaluated, 5,000 are needed."),
+        ("required_attacks = ['lira-scores']", {}, ""),
+        ("required_attacks = ['rmia']", {}, "required_attacks: rmia will not run (not asked for)."),
+        ("required_attacks = ['gmi']", {}, "required_attacks: gmi will not run (is not planned)."),
+        ("required_attacks = ['\\u001b']", {}, "required_attacks: "),
+        ("no_worse_than_last = { auc = 0.04 }", {}, ""),
+        ("no_worse_than_last = { auc = 0.02 }", {}, "no_worse_than_last: a margin of 0.02 on auc takes 6,"),
+        ("no_worse_than_last = { auc = 0.04 }", {"groups": 100}, "no_worse_than_last: a margin of 0.04 on auc takes"),
+        ("no_worse_than_last = { auc = 0.001 }", {}, "takes more than 200,000 a side"),
+        ("no_worse_than_last = { tpr_at_fpr.'0.01' = 0.03 }", {}, ""),
+        ("no_worse_than_last = { tpr_at_fpr.'0.01' = 0.02 }", {}, "of 0.02 on tpr_at_fpr takes 2,"),
+    ],
+)
+def test_rules_on_records_and_attacks(gate, changes, sentence):
+    found = told(f"[gate]\n{gate}", plan(**changes))
+    assert [sentence in one for one in found] == ([True] if sentence else [])
+
+
+@pytest.mark.parametrize(
+    ("limits", "mode", "classes", "rules"),
+    [
+        ("record = 0.1", "strict", 40, 0),
+        ("record = 0.1", "strict", 19, 1),
+        ("", "strict", 40, 1),
+        ("", "lenient", 40, 0),
+        ("", "strict", 2, 2),
+    ],
+)
+def test_inversion_needs_classes_and_a_limit(limits, mode, classes, rules):
+    policy = f"[gate]\nfamilies = ['inversion']\nmode = '{mode}'\n[limits]\ninversion_excess = {{ {limits} }}"
+    found = told(policy, classes=classes)
+    assert [one.startswith("inversion_excess: ") for one in found] == [True] * rules
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "canaries", "sentence"),
+    [
+        (3.0, 1000, ""),
+        (3.0, None, "nothing can contradict it without canaries; it would take 160."),
+        (3.0, 20, "20 canaries cannot contradict it; it would take 160."),
+        (8.0, 1000, "1,000 canaries cannot contradict it; it would take more than anybody plants."),
+    ],
+)
+def test_a_claim_needs_canaries(epsilon, canaries, sentence):
+    found = told(f"[gate]\nclaimed_epsilon = {{ epsilon = {epsilon}, delta = 1e-5 }}", canaries=canaries)
+    assert list(found) == ([f"claimed_epsilon: {sentence}"] if sentence else [])
+
+
+def test_so_many_records_bring_four_of_five_audits_under_the_margin():
+    margin, rng = 0.1, np.random.default_rng(0)
+    n = records_for_margin(margin, Metric.AUC, 0.01)
+    membership = np.arange(2 * n) < n
+    pairs = [[auc(rng.normal(size=2 * n), membership) for _ in range(2)] for _ in range(400)]
+    under = np.mean([unpaired_difference(*pair).high < margin for pair in pairs])
+    assert under == pytest.approx(0.8, abs=0.06)
