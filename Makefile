@@ -9,7 +9,7 @@ SAMPLE := sample_models/fashion_leaky
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv demo test lint format types
+.PHONY: help setup venv demo test lint format types schemas
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -38,6 +38,9 @@ lint: setup ## ruff and the import contracts
 format: setup ## let ruff fix and format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+schemas: setup ## docs/schema/*.json, from the models
+	$(BIN)/python docs/schema/make.py
 
 types: setup ## mypy, strict
 	$(BIN)/mypy

@@ -645,8 +645,8 @@ class DefenseEffect(Part):
 class StrongestAttack(Part):
     """The attack that did best against a defended model at one access, of all that were refitted through the defense.
 
-    It was chosen by AUC on one half of the records among `chosen_from` attacks; `adaptive`, `undefended` (the strongest
-    against the undefended model, chosen alike) and `change`, the paired difference, are of the other half.
+    It was chosen among `chosen_from` attacks by its AUC on one half of the records, `chosen_at`; so was the strongest
+    against the undefended model. `adaptive`, `undefended` and `change`, the paired difference, are of the other half.
     """
 
     access: Access
@@ -654,8 +654,9 @@ class StrongestAttack(Part):
     chosen_from: int
     chosen_at: Estimate
     adaptive: Estimate
-    undefended: Estimate
     undefended_attack_id: str
+    undefended_chosen_at: Estimate
+    undefended: Estimate
     change: Estimate
 
 
@@ -690,7 +691,8 @@ class DefenseResult(Part):
 
     `baseline` is what stands beside it: the audited model for output-time defenses, and for training-time ones an
     undefended twin, retrained by the same recipe. `shadows` is how many both were attacked with. `chosen` is what was
-    tuned, on records that no number here is about. `void_when_weights` says why it buys nothing there.
+    tuned, before anything was measured. `not_run` names attacks that did not run through it. `accuracy_change` is
+    paired, on the half of the non-members on which nothing was chosen. `void_when_weights` says why it buys nothing.
     """
 
     card: DefenseCard
@@ -701,12 +703,15 @@ class DefenseResult(Part):
     chosen: dict[str, float] = Field(default_factory=dict)
     effects: tuple[DefenseEffect, ...] = ()
     strongest: tuple[StrongestAttack, ...] = ()
+    not_run: tuple[str, ...] = ()
     probes: tuple[DefenseProbeResult, ...] = ()
     inversion: tuple[InversionEffect, ...] = ()
     costs: tuple[Measurement, ...] = ()
     accuracy_change: Estimate | None = None
+    accuracy_change_at_choice: Estimate | None = None
     seeds: int = 1
     void_when_weights: str = ""
+    timings: tuple[Timing, ...] = ()
 
 
 class DefenseAdvice(Part):

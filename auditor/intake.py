@@ -15,7 +15,7 @@ from auditor.splits import ClassOrder, Splits, key_fingerprint, load_splits, rec
 from auditor.stats.intervals import proportion
 from auditor.target import Target, load_target
 
-__all__ = ["data_digest", "data_facts", "open_inputs"]
+__all__ = ["audit_set_id", "data_digest", "data_facts", "open_inputs"]
 
 
 def open_inputs(
@@ -109,11 +109,11 @@ def data_facts(splits: Splits, audit_set: AuditSet, key: bytes) -> DataFacts:
         duplicates_dropped=splits.duplicates_dropped,
         image_shape=tuple(splits.members.inputs.shape[1:]),
         key_fingerprint=key_fingerprint(key),
-        audit_set=_audit_set_id(audit_set, key),
+        audit_set=audit_set_id(audit_set, key),
     )
 
 
-def _audit_set_id(audit_set: AuditSet, key: bytes) -> str:
+def audit_set_id(audit_set: AuditSet, key: bytes) -> str:
     """Names who is evaluated, whatever the order, without telling it to anyone who lacks the key."""
     digests, membership = audit_set.records.digests, audit_set.membership.tolist()
     sides = sorted(f"{int(member)} {one.hex()}" for one, member in zip(digests, membership, strict=True))

@@ -160,6 +160,26 @@ def test_inherited_leak_names_its_source():
     assert [verdict.inherited_from for verdict in verdicts] == [None, Access.LABELS, Access.LABELS]
 
 
+WIDE = replace(SCORES, endpoints=(QUIET[0], endpoint(Metric.TPR_AT_FPR, 0.01, 0.05)))
+
+
+@pytest.mark.parametrize(
+    ("own", "doubts", "too_wide"),
+    [
+        (WIDE, [], True),
+        (SCORES, [], False),
+        (WIDE, [VOID_NOTHING], False),
+        (replace(WIDE, planted_recovered=False), [], False),
+        (replace(WIDE, shadows=0), [], False),
+        (replace(WIDE, endpoints=LOUD, leans=True), [], False),
+        (replace(SCORES, endpoints=LOUD), [], False),
+    ],
+)
+def test_a_verdict_says_when_bounds_alone_are_in_the_way(own, doubts, too_wide):
+    (verdict,) = decide_membership([own], doubts, LIMITS)
+    assert verdict.too_wide == too_wide
+
+
 def test_below_the_low_fpr_size_it_is_by_auc_only():
     verdict = decide_membership([replace(SCORES, endpoints=QUIET[:1])], [], LIMITS)[0]
     assert verdict.auc_only

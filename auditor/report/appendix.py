@@ -7,7 +7,6 @@ from auditor.findings import (
     AttackResult,
     AuditReport,
     Completed,
-    DefenseResult,
     Endpoint,
     Failed,
     Skipped,
@@ -30,7 +29,7 @@ from auditor.report.text import (
 )
 from auditor.report.view import Facts, Method, Row, Table, Unrun
 
-__all__ = ["data_facts", "defense_methods", "environment", "methods", "recipe_facts", "terms", "timings", "unrun"]
+__all__ = ["data_facts", "environment", "methods", "recipe_facts", "terms", "timings", "unrun"]
 
 _SHADOW_SOURCES = {
     "trained": "of {} epochs",
@@ -92,38 +91,13 @@ def _method(card: AttackCard, role: str, outcome: tuple[str, ...]) -> Method:
         ("Access", f"{card.access} ({card.access.description}); {role}"),
         ("Needs", wording.needs(card)),
         ("Score", clean(card.formula)),
-        ("Settings", _settings(card.settings)),
+        ("Settings", wording.settings(card.settings)),
         ("Changed", clean(card.changed)),
         ("Fidelity", str(card.fidelity)),
         ("Result", outcome),
     )
     kept = tuple((name, told) for name, told in facts if told)
     return Method(clean(card.title), short(card.id), clean(card.paper.citation), link(card.paper.url), kept)
-
-
-def defense_methods(report: AuditReport) -> tuple[Method, ...]:
-    """Every defense in the box, measured or not."""
-    return tuple(_defense_method(defense) for defense in report.defenses)
-
-
-def _defense_method(defense: DefenseResult) -> Method:
-    card = defense.card
-    facts: Facts = (
-        ("Acts on", f"the {card.acts_on}; counts for release of {', '.join(card.counts_for) or 'nothing'}"),
-        ("Settings", _settings(card.settings)),
-        ("Changed", clean(card.changed)),
-        ("Fidelity", str(card.fidelity)),
-        ("Result", f"{defense.status}, {wording.seeds(defense)}" if not defense.reason else clean(defense.reason)),
-        ("Costs", tuple(wording.measured(cost) for cost in defense.costs)),
-        ("If weights are released", clean(defense.void_when_weights)),
-    )
-    citation, url = (clean(card.paper.citation), link(card.paper.url)) if card.paper else ("", "")
-    kept = tuple((name, told) for name, told in facts if told)
-    return Method(clean(card.title), short(card.id), citation, url, kept)
-
-
-def _settings(settings: dict[str, str | int | float | bool]) -> str:
-    return ", ".join(f"{short(name)} = {clean(str(setting))}" for name, setting in sorted(settings.items()))
 
 
 def data_facts(report: AuditReport) -> Facts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from auditor.findings import (
     AuditReport,
     ClassExposure,
@@ -11,13 +13,14 @@ from auditor.findings import (
     InversionResult,
 )
 from auditor.report import pick
-from auditor.report.text import clean, count, metric_unit, phrase, scaled, short, unit_of, value
+from auditor.report.text import clean, count, phrase, scaled, short, unit_of, value
+from auditor.report.tradeoff import Baseline, Point
 from auditor.report.wording import shown_in_words
+from auditor.threat import Access
 
 __all__ = [
     "ATTACKS",
     "CLASS_EXCESS",
-    "DEFENSES",
     "DOSES",
     "HISTOGRAMS",
     "OUTPUTS",
@@ -32,6 +35,7 @@ __all__ = [
     "alt_histograms",
     "alt_queries",
     "alt_roc",
+    "defenses",
     "exposure",
 ]
 
@@ -69,10 +73,6 @@ CLASS_EXCESS = (
 QUERIES = (
     "Share of classes that the evaluation networks recognise after so many queries per class, with intervals; grey: "
     "the other attacks. Recognition alone is no leak: what counts is the excess over the controls above."
-)
-DEFENSES = (
-    "Utility against leakage, by the attack that each defense leaves strongest. Hollow: the attacker who does not know "
-    "of the defense. Filled, with both intervals: the one who does. Lower and further right is better."
 )
 DOSES = (
     "Planted leaks of growing size, and how often the primary tests found them. Left of the rise, a leak can be missed."
@@ -164,11 +164,25 @@ def alt_doses(control: ControlResult) -> str:
     return f"How often a planted leak was found, by size: {_some(told)}."
 
 
-def alt_defenses(judged: tuple[pick.Judged, ...]) -> str:
-    """The utility-leakage plot in one sentence."""
+def defenses(access: Access) -> str:
+    """The caption of the plane of defenses, for one way of release."""
+    return (
+        f"What defenses leave and what they cost where {access} are released; lower right is better. Filled, with both "
+        "intervals: the strongest attack that knows of the defense, on the reporting half. Hollow, where the arrow "
+        "starts: the best declared attack that does not know of it, on all records. Circles act on the output, squares "
+        "on the training. Black rims, dashed line: no other defense beats these in both, by the half on which that is "
+        "chosen. Points at one accuracy are moved apart by up to 5 mm."
+    )
+
+
+def alt_defenses(points: Sequence[Point], baselines: Sequence[Baseline], access: Access) -> str:
+    """The plane of defenses in a few words, least leakage first."""
     told = [
-        f"{short(each.defense.card.title)} {phrase(each.left, metric_unit(each.effect.metric))} instead of "
-        f"{phrase(each.effect.undefended, metric_unit(each.effect.metric))}"
-        for each in judged
+        f"{point.label} AUC {phrase(point.leakage)} at accuracy {value(point.utility, 'share')}"
+        for point in sorted(points, key=lambda point: point.leakage.value)
     ]
-    return f"Leakage against utility per defense, attacker who knows of it: {_some(told)}."
+    beside = [f"{one.label} AUC {phrase(one.leakage)}" for one in baselines]
+    return (
+        f"Accuracy against the AUC of the strongest attack that knows of the defense, where {access} are released: "
+        f"{_some(told)}. {'; '.join(beside).capitalize()}."
+    )

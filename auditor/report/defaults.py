@@ -107,6 +107,14 @@ DEFAULTS = (
         ("severity",),
     ),
     Default(
+        "gate-mode",
+        "mode of the gate",
+        "strict",
+        "what was not shown to be under its limit does not go out",
+        ("auditor.policy_file.GateSection.mode",),
+        ("gate",),
+    ),
+    Default(
         "budget",
         "budget",
         "standard",
@@ -444,6 +452,30 @@ DEFAULTS = (
         ("inversion",),
     ),
     Default(
+        "accuracy-lost",
+        "most accuracy that advised defenses cost",
+        "2 points",
+        "what a check calls a material difference; a defense that costs more is shown and not advised",
+        ("auditor.comparison.advice.MOST_ACCURACY_LOST",),
+        ("defenses",),
+    ),
+    Default(
+        "retrained-shadows",
+        "shadows trained through each training-time defense",
+        "8",
+        "LiRA needs six; the undefended twin is attacked with as many (decision 0009)",
+        ("auditor.planning._RETRAINED_SHADOWS",),
+        ("defenses",),
+    ),
+    Default(
+        "repeats",
+        "times that a model which answers at random is asked",
+        "16",
+        "the mean of so many answers has a quarter of the noise of one",
+        ("auditor.comparison.bench._REPEATS",),
+        ("defenses",),
+    ),
+    Default(
         "warnings",
         "warn only: saturated share, ceiling, few shadows, sorted",
         "50 %, 0.999, 4, 0.5",
@@ -481,6 +513,7 @@ def by_part() -> Mapping[str, tuple[Link, ...]]:
         "Severity": "severity",
         "Records": "per record",
         "Inversion": "inversion",
+        "Defenses": "defenses",
     }
     return {name: of(part) for name, part in parts.items()}
 

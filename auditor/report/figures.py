@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import StringIO
 from itertools import groupby
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -30,20 +30,19 @@ __all__ = [
     "Dash",
     "Dot",
     "Line",
-    "Move",
     "Panel",
     "Reach",
+    "as_svg",
     "doses",
     "dots",
     "histograms",
-    "moves",
     "queries",
     "roc",
 ]
 
 BLACK, ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#000000", "#E69F00", "#56B4E9", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6b7280"
-_WIDTH = 6.3  # inches; the column of the page
+WIDTH = 6.3  # inches; the column of the page
 _ROW = 0.235  # inches per row of a dot chart
 _NARROW = 26  # letters over one of three panels
 _FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"  # what the page is set in
@@ -130,31 +129,18 @@ class Reach:
     reached: tuple[Estimate, ...]
 
 
-@dataclass(frozen=True)
-class Move:
-    """A defense on the utility-leakage plane; `static` is the attacker who does not know of it.
-
-    `output`: it is measured against the undefended model, else against that model's retrained twin.
-    """
-
-    label: str
-    utility: Estimate
-    adaptive: Estimate
-    static: Estimate | None
-    undefended: Estimate
-    output: bool
-
-
 def _label(text: str, limit: int = 36) -> str:
     """A name, cut to what leaves room for the plot."""
     return clean(text, limit)
 
 
-def _svg(height: float, draw: Callable[[Figure], None]) -> str:
+def as_svg(
+    height: float, draw: Callable[[Figure], None], *, layout: Literal["constrained"] | None = "constrained"
+) -> str:
     """Draw on a figure of the page's width and return it as SVG, measured in the wide font that matplotlib brings."""
     with rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout=layout)
         draw(figure)
         buffer = StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -181,7 +167,7 @@ def roc(curves: Sequence[Curve], floor: float, fpr: float) -> str:
             axis.set_minor_formatter(NullFormatter())
         axes.legend(loc="upper left", bbox_to_anchor=(-0.01, -0.13), ncols=2, handlelength=3.2)
 
-    return _svg(4.4, draw)
+    return as_svg(4.4, draw)
 
 
 def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
@@ -225,7 +211,7 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = Fals
             axes[-1].annotate(row.note, (1, place), (6, 0), xycoords=("axes fraction", "data"), va="center",
                               textcoords="offset points", color="#1f2937", fontsize=8)  # fmt: skip
 
-    return _svg(_ROW * height + 0.75 + 0.15 * lines, draw)
+    return as_svg(_ROW * height + 0.75 + 0.15 * lines, draw)
 
 
 def _places(rows: Sequence[Dot]) -> tuple[list[float], dict[float, str], float]:
@@ -292,7 +278,7 @@ def queries(found: Sequence[Reach]) -> str:
         figure.supylabel("Classes recognised", fontsize=8.5)
 
     tall = any(len(_label(one.label)) > _NARROW for one in found)
-    return _svg(0.6 + (1.7 if tall else 1.55) * rows, draw)
+    return as_svg(0.6 + (1.7 if tall else 1.55) * rows, draw)
 
 
 def _draw_reach(axes: Axes, reach: Reach) -> None:
@@ -328,7 +314,7 @@ def histograms(found: Sequence[Histogram]) -> str:
         grid[0].set_ylabel("Share of records")
         grid[0].legend(loc="best", handlelength=1.5)
 
-    return _svg(0.35 + 1.95 * rows, draw)
+    return as_svg(0.35 + 1.95 * rows, draw)
 
 
 def _draw_histogram(axes: Axes, histogram: Histogram) -> None:
@@ -360,7 +346,7 @@ def doses(points: Sequence[DosePoint], limit: float) -> str:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
 
-    return _svg(2.3, draw)
+    return as_svg(2.3, draw)
 
 
 def _draw_doses(axes: Axes, points: Sequence[DosePoint], shape: str, access: Access) -> None:
@@ -370,59 +356,3 @@ def _draw_doses(axes: Axes, points: Sequence[DosePoint], shape: str, access: Acc
     axes.vlines(sizes, [point.detected.low for point in points], [point.detected.high for point in points], color=BLACK)
     found = [point.detected.value for point in points]
     axes.plot(sizes, found, shape + ":", color=SKY, markeredgecolor=BLACK, markersize=5, label=access.value)
-
-
-# --- defenses --------------------------------------------------------------------------------------------------------
-
-
-def moves(found: Sequence[Move], leakage: str, utility: str, *, percent: bool, change: bool) -> str:
-    """Utility against leakage, from the attacker who does not know of a defense (hollow) to who does (filled)."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for move, shape in zip(found, _SHAPES * len(found), strict=False):
-            _draw_move(axes, move, shape)
-        axes.set(xlabel=_label(utility, 60), ylabel=leakage)
-        axes.set_ylim(bottom=0 if percent else None)
-        axes.grid(visible=True)
-        if change:
-            axes.axvline(0, color=GREY, linewidth=0.9, linestyle=":")
-        _percent_axes(axes, percent=percent, change=change)
-        _draw_key(axes, found)
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=3, handlelength=1.2)
-
-    return _svg(3.7, draw)
-
-
-def _draw_move(axes: Axes, move: Move, shape: str) -> None:
-    x, y = move.utility, move.adaptive
-    before = "_" if move.output else "x"
-    axes.plot([x.value, x.value], [move.undefended.value, y.value], color=GREY, linewidth=0.8, linestyle=":")
-    axes.plot(x.value, move.undefended.value, before, color=BLACK, markersize=9 if move.output else 6)
-    axes.plot([x.low, x.high], [y.value, y.value], color=BLUE, linewidth=1.1)
-    axes.plot([x.value, x.value], [y.low, y.high], color=BLUE, linewidth=1.1)
-    if move.static is not None:
-        arrow = {"arrowstyle": "->", "color": GREY, "shrinkA": 4, "shrinkB": 4}
-        axes.annotate("", (x.value, y.value), (x.value, move.static.value), arrowprops=arrow)
-        axes.plot(x.value, move.static.value, shape, color=BLUE, markerfacecolor="white", markersize=6)
-    axes.plot(x.value, y.value, shape, color=BLUE, markersize=6.5, linestyle="none", label=_label(move.label, 24))
-
-
-def _draw_key(axes: Axes, found: Sequence[Move]) -> None:
-    """Legend entries for what is drawn once per defense."""
-    if any(move.output for move in found):
-        axes.plot([], [], "_", color=BLACK, markersize=9, label="the undefended model")
-    if not all(move.output for move in found):
-        axes.plot([], [], "x", color=BLACK, markersize=6, label="its retrained twin")
-
-
-def _percent_axes(axes: Axes, *, percent: bool, change: bool) -> None:
-    if percent:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda share, _: _signed(100 * share) if change else level(round(share, 6)))
-    )
-
-
-def _signed(points: float) -> str:
-    return f"{points:+.2g}".replace("-", "−") if abs(points) > 1e-9 else "0"

@@ -6,12 +6,13 @@ shows ten errors and ten warnings of a step; the last of each says how many are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
 
 from auditor.findings import AuditReport, Family
 from auditor.report import points, stage, wording
-from auditor.report.markdown import banner, escape, not_run, numbers, subtitle, verdicts
+from auditor.report.markdown import banner, escape, numbers, subtitle, verdicts
 from auditor.report.points import Kind, Point
 from auditor.report.text import clean, count, short
 
@@ -30,14 +31,18 @@ def render_summary(report: AuditReport) -> str:
         verdicts(report),
         numbers(report),
         _doubts(report),
-        [escape(stage.scope(report)), *not_run(report)],
+        [escape(stage.scope(report)), *(f"* Not run: {escape(told)}" for told in points.not_run(report))],
     )
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def render_annotations(report: AuditReport) -> str:
-    """Workflow commands, one a line, for standard output: errors and warnings, or a notice that there is neither."""
-    found = points.of(report)
+    """Workflow commands, one a line, for standard output: errors and warnings, or a notice that there is neither.
+
+    Of the verdicts only those on the declared release: they inherit what leaks to those who see less.
+    """
+    release = report.plan.release
+    found = [one for one in points.of(report) if one.kind is not Kind.VERDICT or one.key == (release,)]
     lines = [*_commands("error", found), *_commands("warning", found)]
     return "\n".join(lines or [_nothing_to_tell(report)]) + "\n"
 
@@ -47,12 +52,12 @@ def _doubts(report: AuditReport) -> list[str]:
     return [f"* {escape(one.told)}" for one in islice(doubtful, _DOUBTS)]
 
 
-def _commands(level: Literal["error", "warning"], found: tuple[Point, ...]) -> list[str]:
+def _commands(level: Literal["error", "warning"], found: Sequence[Point]) -> list[str]:
     loud = [point for point in found if point.level == level]
     shown = loud if len(loud) <= _SHOWN else loud[: _SHOWN - 1]
     lines = [_command(level, point.rule.title, point.told) for point in shown]
     if rest := len(loud) - len(shown):
-        lines.append(_command(level, "privaudit", f"{count(rest)} more stand in the report."))
+        lines.append(_command(level, "and more", f"{count(rest)} more stand in the report."))
     return lines
 
 
@@ -62,7 +67,7 @@ def _nothing_to_tell(report: AuditReport) -> str:
         for verdict in report.verdicts
         if verdict.access is report.plan.release and verdict.family is Family.MEMBERSHIP
     ]
-    return _command("notice", f"privaudit, release of {report.plan.release}", " ".join(told) or "No verdict was asked.")
+    return _command("notice", f"release of {report.plan.release}", " ".join(told) or "No verdict was asked.")
 
 
 def _command(level: Literal["error", "warning", "notice"], title: str, message: str) -> str:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from auditor.findings import AuditReport, CheckLevel, Metric
-from auditor.report import canaries, limits, pick, stage, wording
-from auditor.report.text import cell, clean, counts, date, interval_name, phrase, short, unit_of
+from auditor.report import canaries, defended, limits, pick, stage, wording
+from auditor.report.text import cell, clean, counts, date, interval_name, listing, phrase, short, unit_of
 
-__all__ = ["as_table", "banner", "escape", "not_run", "numbers", "render_markdown", "subtitle", "verdicts"]
+__all__ = ["as_table", "banner", "escape", "numbers", "render_markdown", "subtitle", "verdicts"]
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#@])")
 
@@ -27,7 +27,8 @@ def render_markdown(report: AuditReport) -> str:
         _canaries(report),
         _controls(report),
         _limits(report),
-        [escape(stage.scope(report)), _findings(report), *not_run(report)],
+        _defenses(report),
+        [escape(stage.scope(report)), _findings(report), *_not_run(report)],
     )
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -103,6 +104,21 @@ def _limits(report: AuditReport) -> list[str]:
     return [f"**Limits.** {escape(' '.join(told))}"] if told else []
 
 
+def _defenses(report: AuditReport) -> list[str]:
+    """What to take where the actions do not say it, and what was not measured."""
+    said = " ".join(action.effect for action in stage.actions(report))
+    told = [
+        f"{wording.release_name(one.release)}: {wording.advice_told(one)}"
+        for one in report.advice
+        if clean(one.sentence) not in said
+    ]
+    told += [
+        f"Not measured: {listing([short(one.card.title) for one in defenses])} ({clean(reason).rstrip('.')})."
+        for defenses, reason in defended.unmeasured_by_reason(report)
+    ]
+    return [f"**Defenses.** {' '.join(map(escape, told))}"] if told else []
+
+
 def _findings(report: AuditReport) -> str:
     return " ".join(escape(told) for told in (stage.best_of_all(report), _outputs(report)) if told)
 
@@ -136,8 +152,7 @@ def _controls(report: AuditReport) -> list[str]:
     return as_table(("Control or check", "Result", "Measured"), rows) if rows else []
 
 
-def not_run(report: AuditReport) -> list[str]:
-    """What did not run and why, in a sentence."""
+def _not_run(report: AuditReport) -> list[str]:
     names = [
         f"{wording.named(cards)} ({clean(reason).rstrip('.')})" for cards, reason in pick.not_run_by_reason(report)
     ]

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
+from auditor.report.bom import render_bom
+from auditor.report.gitlab import render_gitlab
 from auditor.report.jsonfile import render_json
+from auditor.report.junit import render_junit
 from auditor.report.markdown import render_markdown
 from auditor.report.pdf import pdf_problem, render_pdf
+from auditor.report.sarif import render_sarif
 from auditor.report.webpage import render_html
 
-__all__ = ["check_outputs", "write_outputs"]
+__all__ = ["check_outputs", "write_outputs", "write_text"]
 
+# A suffix of two parts stands before the one that it ends in: the first that fits is taken.
 _FORMATS: dict[str, Callable[[AuditReport], str | bytes]] = {
     ".html": render_html,
-    ".json": render_json,
-    ".md": render_markdown,
     ".pdf": render_pdf,
+    ".md": render_markdown,
+    ".sarif": render_sarif,
+    ".xml": render_junit,
+    ".cdx.json": render_bom,
+    ".codequality.json": render_gitlab,
+    ".json": render_json,
 }
-_LATER = {".cdx.json": "CycloneDX", ".sarif": "SARIF", ".xml": "JUnit"}
 
 
 def check_outputs(paths: Iterable[Path]) -> None:
     """Refuse output files that could not be written at the end of an audit, before it begins.
 
     Raises:
-        InputError: unknown or not yet supported suffix, PDF without Pango, a folder in the place of the file, a file
-            in the place of its folder, or a folder where no file can be made.
+        InputError: unknown suffix, PDF without Pango, a folder in the place of the file, a file in the place of its
+            folder, or a folder where no file can be made.
     """
     for path in paths:
         if _suffix(path) == ".pdf" and (problem := pdf_problem()) is not None:
@@ -58,11 +67,20 @@ def write_outputs(report: AuditReport, paths: Iterable[Path]) -> None:
         _write(dict.fromkeys(printed, _printed(report, printed[0], others)))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file that may exist already, all or nothing; it keeps its permissions, and a link stays a link.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with _os_errors_told(path):
+        _check_place(path)
+        target = path.resolve()
+    _write({target: text})
+
+
 def _suffix(path: Path) -> str:
     name = path.name.lower()
-    for suffix, title in _LATER.items():
-        if name.endswith(suffix):
-            raise InputError(f"{path}: {title} ({suffix}) is not supported yet.", _existing())
     for suffix in _FORMATS:
         if name.endswith(suffix):
             return suffix
@@ -105,6 +123,8 @@ def _write(contents: Mapping[Path, str | bytes]) -> None:
             with _os_errors_told(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 drafts[path].write_bytes(content.encode() if isinstance(content, str) else content)
+                if path.exists():
+                    shutil.copymode(path, drafts[path])
         for path, draft in drafts.items():
             with _os_errors_told(path):
                 draft.replace(path)

@@ -12,6 +12,8 @@ from auditor.report import (
     appendix,
     canaries,
     defaults,
+    defended,
+    defenses,
     evidence,
     granularity,
     inversion,
@@ -60,15 +62,12 @@ def build_page(report: AuditReport) -> Page:
         record_exposure=wording.record_exposure(report),
         exposed_groups=granularity.exposed_groups(report),
         inversion=inversion.section(report),
-        defenses=evidence.defenses(report),
-        defense_effects=evidence.defense_effects(report),
-        defense_table=evidence.defense_table(report),
+        defenses=defenses.section(report),
         controls=evidence.controls(report),
         doses=evidence.doses(report),
         checks=evidence.checks(report),
         methods=appendix.methods(report),
         unrun=appendix.unrun(report),
-        defense_methods=appendix.defense_methods(report),
         interval_methods=METHODS,
         data_statement=SHOWN_STATEMENT if _shows_pictures(report) else DATA_STATEMENT,
         data_facts=appendix.data_facts(report),
@@ -114,8 +113,12 @@ def _not_run(report: AuditReport) -> Facts:
         for cards, reason in pick.not_run_by_reason(report)
         if (kept := [card for card in cards if card.family is not apart])
     ]
-    counted = (f"{count(inverted)} inversion attacks", "by reason in the section on inversion")
-    return (*found, counted) if apart else tuple(found)
+    if apart:
+        found.append((f"{count(inverted)} inversion attacks", "by reason in the section on inversion"))
+    if undefended := sum(len(one) for one, _ in defended.unmeasured_by_reason(report)):
+        many = f"{count(undefended)} defense{'s' * (undefended > 1)}"
+        found.append((many, "by reason in the section on defenses"))
+    return tuple(found)
 
 
 _NAMED = 5

@@ -13,8 +13,6 @@ from auditor.findings import (
     AuditReport,
     Completed,
     ControlResult,
-    DefenseEffect,
-    DefenseResult,
     Endpoint,
     Family,
     InversionResult,
@@ -31,11 +29,7 @@ from auditor.threat import Access
 __all__ = [
     "RELEASES",
     "Excess",
-    "Judged",
     "Shown",
-    "Utility",
-    "accuracies",
-    "best_defenses",
     "best_endpoint",
     "best_inversion",
     "class_excess",
@@ -46,8 +40,6 @@ __all__ = [
     "excesses",
     "has_curve",
     "headline",
-    "judged",
-    "judged_at",
     "largest_bounds",
     "lesser_releases",
     "not_run",
@@ -57,7 +49,6 @@ __all__ = [
     "released_verdict",
     "state_at",
     "uninverted_by_reason",
-    "utility",
     "verdicts_at",
 ]
 
@@ -70,23 +61,6 @@ class Shown:
 
     attack: AttackResult
     endpoint: Endpoint
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A defense with the effect by which it is judged; `left` is what the adaptive attacker still reaches."""
-
-    defense: DefenseResult
-    effect: DefenseEffect
-    left: Estimate
-
-
-@dataclass(frozen=True)
-class Utility:
-    """What a defense costs in usefulness; `change` where it is a difference to the undefended model."""
-
-    measurement: Measurement
-    change: bool
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------
@@ -187,7 +161,7 @@ def lesser_releases(report: AuditReport) -> tuple[Access, ...]:
     )
 
 
-def _is(found: Endpoint | DefenseEffect, metric: Metric, fpr: float | None) -> bool:
+def _is(found: Endpoint, metric: Metric, fpr: float | None) -> bool:
     """Whether two things are measured on the same scale."""
     return found.metric is metric and (metric is Metric.AUC or found.fpr == fpr)
 
@@ -289,52 +263,6 @@ def control_value(report: AuditReport, shown: Shown) -> tuple[ControlResult, Mea
     stem = "AUC" if shown.endpoint.metric is Metric.AUC else "TPR"
     access = f"({shown.attack.card.access})"
     return found, max(found.measurements, key=lambda one: (one.name.startswith(stem), access in one.name))
-
-
-# --- defenses --------------------------------------------------------------------------------------------------------
-
-
-def judged_at(defense: DefenseResult, release: Access) -> Access:
-    """The way of release for which a defense is shown: the declared one, or the most open one that it survives."""
-    if release in defense.card.counts_for:
-        return release
-    return max(defense.card.counts_for, key=lambda access: access.rank, default=release)
-
-
-def judged(defense: DefenseResult, metric: Metric, fpr: float | None, access: Access) -> Judged | None:
-    """A defense by the attack that it leaves strongest: what it is worth against who knows of it."""
-    found = [
-        Judged(defense, effect, effect.adaptive)
-        for effect in defense.effects
-        if effect.adaptive is not None and _is(effect, metric, fpr) and access.includes(effect.access)
-    ]
-    return max(found, key=lambda each: each.left.value, default=None)
-
-
-def best_defenses(report: AuditReport, release: Access) -> tuple[Judged, ...]:
-    """Defenses that count under a release and whose measured change is below zero, least leakage first."""
-    shown = headline(report)
-    if shown is None:
-        return ()
-    found = [
-        each
-        for defense in report.defenses
-        if defense.status == "completed" and release in defense.card.counts_for
-        for each in [judged(defense, shown.endpoint.metric, shown.endpoint.fpr, release)]
-        if each is not None and each.effect.change is not None and each.effect.change.high < 0
-    ]
-    return tuple(sorted(found, key=lambda each: each.left.value))
-
-
-def accuracies(defense: DefenseResult) -> tuple[Measurement, ...]:
-    """The costs that are told in accuracy."""
-    return tuple(cost for cost in defense.costs if "accuracy" in cost.name.lower())
-
-
-def utility(defense: DefenseResult) -> Utility | None:
-    """The accuracy that is left, or how it changed: the first such cost."""
-    found = next((cost for cost in accuracies(defense) if "undefended" not in cost.name.lower()), None)
-    return None if found is None else Utility(found, change=bool(found.against) or found.unit == "points")
 
 
 # --- what did not run ------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Literal
 
 from auditor.findings import (
+    AttackCard,
     AttackResult,
     AuditReport,
     CanaryAudit,
@@ -24,16 +25,19 @@ from auditor.findings import (
     CheckLevel,
     Completed,
     ControlResult,
+    Failed,
     Family,
+    Measurement,
     Role,
     Severity,
+    Skipped,
     Verdict,
     VerdictState,
 )
 from auditor.report import wording
-from auditor.report.text import clean, counts, link, metric_name, metric_unit, phrase, short
+from auditor.report.text import clean, counts, link, metric_name, metric_unit, phrase, short, unit_of
 
-__all__ = ["Kind", "Level", "Point", "Rule", "State", "fingerprint", "of", "slug"]
+__all__ = ["Kind", "Level", "Point", "Rule", "State", "fingerprint", "not_run", "of", "slug"]
 
 Level = Literal["none", "note", "warning", "error"]
 _SLUG_LIMIT = 60
@@ -111,6 +115,30 @@ def of(report: AuditReport) -> tuple[Point, ...]:
     )
 
 
+def not_run(report: AuditReport) -> tuple[str, ...]:
+    """Attacks that were skipped or crashed, those with one reason together, a sentence each.
+
+    Of a crash only the kind of error is told: its message may name a file.
+    """
+    grouped: dict[str, list[AttackCard]] = {}
+    for result in report.membership:
+        match result.outcome:
+            case Skipped(reason=reason):
+                grouped.setdefault(reason, []).append(result.card)
+            case Failed(error=error):
+                grouped.setdefault(_crash(error), []).append(result.card)
+    for one in report.inversion:
+        if one.status != "completed":
+            reason = one.reason if one.status == "skipped" else _crash(one.reason)
+            grouped.setdefault(reason, []).append(one.card)
+    return tuple(f"{wording.named(cards)}: {clean(reason).rstrip('.')}." for reason, cards in grouped.items())
+
+
+def _crash(error: str) -> str:
+    kind = re.match(r"[A-Za-z_][A-Za-z0-9_.]{0,59}", error)
+    return f"crashed ({kind.group() if kind else 'unknown error'})"
+
+
 def fingerprint(slot: str, point: Point) -> str:
     """A name for a point of the model in this slot that no re-run changes: 32 hexadecimal digits."""
     parts = ("privaudit", slot, point.rule.id, *point.key)
@@ -143,7 +171,9 @@ def _verdict(report: AuditReport, verdict: Verdict) -> Point:
     name, question = _FAMILIES[verdict.family]
     way = f"release of {verdict.access}"
     rule = Rule(
-        f"verdict/{verdict.family}-{verdict.access}", f"{name}, {way}", f"{question} {way}: {verdict.access.description}."
+        f"verdict/{verdict.family}-{verdict.access}",
+        f"{name}, {way}",
+        f"{question} An attacker sees {verdict.access.description}.",
     )
     note = wording.verdict_note(verdict)
     told = f"{name}, {way}: {wording.state_name(verdict.state).lower()}{f' ({note})' if note else ''}. "
@@ -191,14 +221,14 @@ def _attack(report: AuditReport, result: AttackResult) -> Point:
     title = f"{short(card.title)} ({card.access})"
     cited = f"{clean(card.paper.citation)} {link(clean(card.paper.url))}".strip()
     rule = Rule(f"attack/{slug(card.id)}", title, f"Declared before the run: {short(card.title)}. {cited}")
-    loud: Level = "warning" if counting else "note"
+    level: Level = "warning" if counting else "note"
     match result.outcome:
         case Completed():
             state, level, told = State.PASSED, "none", f"{title} ran. {_reached(result.outcome)}".strip()
-        case outcome if outcome.status == "skipped":
-            state, level, told = State.OPEN, loud, f"{title} was declared and did not run. {clean(outcome.reason)}"
-        case outcome:
-            state, level, told = State.BROKEN, loud, f"{title} was declared and crashed. {clean(outcome.error)}"
+        case Skipped(reason=reason):
+            state, told = State.OPEN, f"{title} was declared and did not run. {clean(reason)}"
+        case Failed(error=error):
+            state, told = State.BROKEN, f"{title} was declared and {_crash(error)}."
     return Point(Kind.ATTACK, rule, (card.access,), state, level, told, counting)
 
 
@@ -227,12 +257,17 @@ _CHECK_STATES: dict[CheckLevel, tuple[State, Level]] = {
 def _control(control: ControlResult) -> Point:
     state, level = _CONTROL_STATES[control.status]
     rule = Rule(f"control/{slug(control.id)}", short(control.title), clean(control.question), _PAGES["control"])
-    measured = "; ".join(wording.measured(one) for one in control.measurements[:_MEASURED])
+    measured = " ".join(f"{_measured(one)}." for one in control.measurements[:_MEASURED])
     told = f"{rule.title}: {control.status}. {clean(control.sentence)} {measured}".strip()
     return Point(Kind.CONTROL, rule, (), state, level, told)
 
 
 _MEASURED = 4
+
+
+def _measured(one: Measurement) -> str:
+    over = f", against {short(one.against)}" if one.against else ""
+    return f"{short(one.name)} {phrase(one.estimate, unit_of(one))}{over}, {counts(one.estimate.n)}"
 
 
 def _check(check: Check) -> Point:

@@ -14,7 +14,7 @@ from typing import TypedDict
 from urllib.parse import quote
 
 from auditor.findings import AuditReport, Severity
-from auditor.report import pick, points, stage, wording
+from auditor.report import points, stage
 from auditor.report.jsonfile import inert_json
 from auditor.report.markdown import escape
 from auditor.report.points import Kind, Point, Rule
@@ -132,10 +132,8 @@ _LINE = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
 def _invocation(report: AuditReport, found: tuple[Point, ...]) -> dict[str, object]:
     """The run itself: what came out well, and what did not run; readers that show neither have `.md` for it."""
     well = [one.told for one in found if one.level == "none" and one.kind is Kind.VERDICT]
-    missing = [
-        f"Not run: {wording.named(cards)}. {clean(reason)}" for cards, reason in pick.not_run_by_reason(report)
-    ]
-    told = [stage.scope(report), stage.best_of_all(report), *well, *missing[:_NOT_RUN]]
+    missing = [f"Not run: {told}" for told in points.not_run(report)[:_NOT_RUN]]
+    told = [stage.scope(report), stage.best_of_all(report), *well, *missing]
     return {
         "executionSuccessful": True,
         "endTimeUtc": report.created.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -126,13 +126,13 @@ def count(number: int) -> str:
 
 
 def counts(n: Mapping[str, int]) -> str:
-    """What an estimate counted, by unit."""
-    return ", ".join(f"{count(number)}{_GAP}{short(unit)}" for unit, number in n.items())
+    """What an estimate counted, by unit; in the order of the JSON."""
+    return ", ".join(f"{count(number)}{_GAP}{short(unit)}" for unit, number in sorted(n.items()))
 
 
 def sides(n: Mapping[str, int]) -> str:
     """What an estimate counted, without the units, for the column of a table."""
-    return " + ".join(count(number) for number in n.values())
+    return " + ".join(count(number) for _, number in sorted(n.items()))
 
 
 def p_value(p: float) -> str:
@@ -189,7 +189,7 @@ def metric_name(metric: Metric, fpr: float | None = None) -> str:
 def unit_of(measurement: Measurement) -> str:
     """The unit of a measurement; rates and proportions are shares even where nobody said so."""
     share = measurement.name.startswith("TPR") or measurement.estimate.method.startswith("Clopper-Pearson")
-    return measurement.unit or ("share" if share else "")
+    return short(measurement.unit) or ("share" if share else "")
 
 
 def stated(limit: float, metric: Metric) -> str:

@@ -11,6 +11,9 @@ from markupsafe import Markup
 from auditor.report.wording import Action, Number
 
 __all__ = [
+    "Advised",
+    "Block",
+    "Defenses",
     "Facts",
     "Inversion",
     "Link",
@@ -104,6 +107,37 @@ class Inversion:
 
 
 @dataclass(frozen=True)
+class Advised:
+    """What to take for one way of release, and where all that were measured lie."""
+
+    title: str
+    told: tuple[str, ...]
+    plane: Picture | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """One defense: `told` is its result in short; `part` of the one before it that is none."""
+
+    method: Method
+    told: str
+    effects: Table
+    part: bool
+
+
+@dataclass(frozen=True)
+class Defenses:
+    """The section on defenses: `advised` for the declared way of release, `others` for the others."""
+
+    advised: Advised
+    table: Table
+    remarks: tuple[str, ...]
+    others: tuple[Advised, ...]
+    blocks: tuple[Block, ...]
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True)
 class VerdictLine:
     """One family on a tile."""
 
@@ -131,7 +165,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Method:
-    """An attack or a defense in the appendix."""
+    """An attack or a defense: what it is, and what became of it."""
 
     title: str
     id: str
@@ -183,15 +217,12 @@ class Page:
     record_exposure: str
     exposed_groups: Table
     inversion: Inversion
-    defenses: Picture | None
-    defense_effects: Table
-    defense_table: Table
+    defenses: Defenses
     controls: Table
     doses: Picture | None
     checks: Table
     methods: tuple[Method, ...]
     unrun: tuple[Unrun, ...]
-    defense_methods: tuple[Method, ...]
     interval_methods: Facts
     data_statement: str
     data_facts: Facts

@@ -6,7 +6,7 @@ report; here are the sentences around them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.findings import (
@@ -15,6 +15,7 @@ from auditor.findings import (
     CheckLevel,
     Completed,
     ControlResult,
+    DefenseAdvice,
     DefenseResult,
     Measurement,
     Metric,
@@ -23,7 +24,7 @@ from auditor.findings import (
     Verdict,
     VerdictState,
 )
-from auditor.report import pick
+from auditor.report import defended, pick
 from auditor.report.text import (
     cell,
     clean,
@@ -48,9 +49,12 @@ from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
 __all__ = [
+    "ENOUGH_SEEDS",
     "Action",
     "Number",
     "actions",
+    "advice_told",
+    "attack_name",
     "best_of_all",
     "carrying_numbers",
     "doubts",
@@ -58,11 +62,13 @@ __all__ = [
     "measured",
     "named",
     "needs",
+    "no_defense",
     "record_exposure",
     "release_name",
     "scope",
     "secondary",
     "seeds",
+    "settings",
     "severity",
     "shown_in_words",
     "state_icon",
@@ -71,6 +77,7 @@ __all__ = [
 ]
 
 
+ENOUGH_SEEDS = 3
 _NAMED = 5
 
 
@@ -144,6 +151,17 @@ def severity(report: AuditReport) -> str:
     return "not determined" if pick.state_at(report, report.plan.release) is VerdictState.CANNOT_SAY else "none"
 
 
+def attack_name(report: AuditReport, attack: str) -> str:
+    """An attack by its title, else by its id."""
+    titles = {result.card.id: result.card.title for result in report.membership}
+    return short(titles.get(attack, attack))
+
+
+def settings(values: Mapping[str, str | int | float | bool]) -> str:
+    """Settings in a line, sorted by name."""
+    return ", ".join(f"{short(name)} = {clean(str(setting))}" for name, setting in sorted(values.items()))
+
+
 def seeds(defense: DefenseResult) -> str:
     """How many times the defense was trained."""
     return "one seed" if defense.seeds == 1 else f"{count(defense.seeds)} seeds"
@@ -206,27 +224,34 @@ def _decided(found: pick.Excess) -> str:
 
 
 def _defense_number(report: AuditReport) -> Number:
-    found = pick.best_defenses(report, report.plan.release)
-    if not found:
-        return Number("Best defense", "none", "", "", _no_defense(report))
-    best, effect = found[0], found[0].effect
-    unit = metric_unit(effect.metric)
+    found = defended.advised(report, report.plan.release)
+    if found is None:
+        return Number("Best defense", "none", "", "", no_defense(report, report.plan.release))
+    left = found.strongest.adaptive
+    cost = found.advice.accuracy_change
+    accuracy = "" if cost is None else f" Accuracy: {phrase(cost, 'points')}, {counts(cost.n)}."
     return Number(
-        title=f"Best defense: {short(best.defense.card.title)}, {_scale(effect.metric, effect.fpr)} by who knows of it",
-        value=value(best.left, unit),
-        interval=f"{interval_name(best.left)} {interval(best.left, unit)}",
-        n=counts(best.left.n),
-        beside=f"Undefended, same attack and records: {phrase(effect.undefended, unit)}.",
+        title=f"Best defense: {short(found.defense.card.title)}, AUC of the strongest attack that knows of it",
+        value=value(left),
+        interval=f"{interval_name(left)} {interval(left)}",
+        n=counts(left.n),
+        beside=f"Undefended: {phrase(found.strongest.undefended)}.{accuracy}",
     )
 
 
-def _no_defense(report: AuditReport) -> str:
-    ran = [defense for defense in report.defenses if defense.status == "completed"]
-    if not ran:
-        return "No defense was measured."
-    if not any(report.plan.release in defense.card.counts_for for defense in ran):
-        return f"No defense that counts under release of {report.plan.release} was measured."
-    return f"No defense that was measured lowers what attacks find under release of {report.plan.release}."
+def no_defense(report: AuditReport, release: Access) -> str:
+    """Why there is nothing to take for a way of release."""
+    advice = defended.advice_at(report, release)
+    if advice is not None:
+        return advice_told(advice)
+    ran = any(defense.status == "completed" for defense in report.defenses)
+    counting = f" that counts under release of {release}" if ran else ""
+    return f"No defense{counting} was measured."
+
+
+def advice_told(advice: DefenseAdvice) -> str:
+    """A piece of advice, and with it what is not stopped."""
+    return f"{clean(advice.sentence)} {clean(advice.not_stopped)}".strip()
 
 
 def _doubt(control: ControlResult) -> str:
@@ -273,17 +298,18 @@ def actions(report: AuditReport) -> tuple[Action, ...]:
 def _lower_the_leak(report: AuditReport) -> list[Action]:
     verdict = pick.released_verdict(report)
     by_membership = verdict is not None and verdict.state is VerdictState.LEAK_FOUND
-    found = _take_defenses(report, report.plan.release)[:2] if by_membership else []
+    found = _take_defense(report, report.plan.release) if by_membership else []
     found += [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
     if by_membership and not found:
-        found = [Action(f"Do not release the {report.plan.release} as they are", _no_defense(report))]
+        why = no_defense(report, report.plan.release)
+        found = [Action(f"Do not release the {report.plan.release} as they are", why)]
         found += _correct_the_recipe(report)
         lesser = [access for access in pick.RELEASES if access.rank < report.plan.release.rank]
-        found += [action for access in lesser for action in _take_defenses(report, access)[:1]]
+        found += [action for access in lesser for action in _take_defense(report, access)]
     return found or [
         Action(
             "Do not release this file as it is",
-            f"{_no_defense(report)} No lesser release came out without a leak.",
+            f"{no_defense(report, report.plan.release)} No lesser release came out without a leak.",
         )
     ]
 
@@ -297,40 +323,43 @@ def _correct_the_recipe(report: AuditReport) -> list[Action]:
     ]
 
 
-def _take_defenses(report: AuditReport, release: Access) -> list[Action]:
-    return [_take_defense(best, release, report) for best in pick.best_defenses(report, release)]
-
-
-def _take_defense(best: pick.Judged, release: Access, report: AuditReport) -> Action:
-    effect, name = best.effect, short(best.defense.card.title)
-    way = f"behind {name}" if best.defense.card.acts_on == "output" else f"after retraining with {name}"
-    what = "Release the file" if release is report.plan.release else f"Release {release} only"
-    title = f"{what}, {way}"
-    if _left_over(best, report):
-        title = f"No measured defense closes the leak; the least leaky: {title[0].lower()}{title[1:]}"
-    price = _price(pick.accuracies(best.defense))
-    return Action(
-        title,
-        f"An attacker who knows of it reaches {_reached(best.left, effect.metric, effect.fpr)} instead of "
-        f"{phrase(effect.undefended, metric_unit(effect.metric))}{price}; {counts(effect.undefended.n)}, "
-        f"{seeds(best.defense)}. {_left_over(best, report)}".strip(),
+def _take_defense(report: AuditReport, release: Access) -> list[Action]:
+    """The defense that is advised, with what it was measured to do on the half on which it was not chosen."""
+    found = defended.advised(report, release)
+    if found is None:
+        return []
+    name = short(found.defense.card.title)
+    way = f"behind {name}" if found.defense.card.acts_on == "output" else f"after retraining with {name}"
+    what = (
+        f"{release} only"
+        if release is not report.plan.release
+        else "the file"
+        if release is Access.WEIGHTS
+        else release
     )
+    title = f"Release {what}, {way}"
+    left = _left_over(found, release, report)
+    if left or found.strongest.change.high >= 0:
+        title = f"No measured defense was shown to close the leak; first to try: {title[0].lower()}{title[1:]}"
+    told = (clean(found.advice.sentence), left, clean(found.advice.not_stopped))
+    return [Action(title, " ".join(part for part in told if part))]
 
 
-def _price(costs: Sequence[Measurement]) -> str:
-    """What a defense costs in accuracy: before and after in one phrase where both were measured."""
-    if len(costs) == 2:
-        before, after = costs
-        return f"; accuracy {phrase(after.estimate, 'share')} instead of {phrase(before.estimate, 'share')}"
-    return "".join(f"; {_measured(cost)}" for cost in costs)
-
-
-def _left_over(best: pick.Judged, report: AuditReport) -> str:
-    """Whether what a defense leaves is still more than the limit allows."""
-    limit = report.plan.auc_limit if best.effect.metric is Metric.AUC else report.plan.tpr_limit
-    if best.left.value <= limit:
+def _left_over(found: defended.Advised, release: Access, report: AuditReport) -> str:
+    """What a defense leaves above a limit, or leaves open; empty where both intervals end under their limits."""
+    plan = report.plan
+    low = defended.low_fpr_at(found.defense, release, plan.tpr_fpr)
+    ends = (
+        (found.strongest.adaptive, Metric.AUC, plan.auc_limit),
+        *(((low, Metric.TPR_AT_FPR, plan.tpr_limit),) if low else ()),
+    )
+    above = [end for end in ends if end[0].value > end[2]]
+    reaching = above or [end for end in ends if end[0].high > end[2]]
+    if not reaching:
         return ""
-    return f"That is still above the limit of {stated(limit, best.effect.metric)}: a leak remains."
+    _, metric, limit = reaching[0]
+    then = "lies above {}: a leak remains." if above else "has an interval that reaches above {}."
+    return f"{metric_name(metric, plan.tpr_fpr)} {then.format(f'its limit of {stated(limit, metric)}')}"
 
 
 def _release_less(report: AuditReport, access: Access) -> Action:

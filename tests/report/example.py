@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 from scipy.stats import beta, norm
 
+from auditor.comparison.advice import advise
 from auditor.findings import (
     AttackCard,
     AttackResult,
@@ -22,9 +23,6 @@ from auditor.findings import (
     Completed,
     ControlResult,
     DataFacts,
-    DefenseCard,
-    DefenseEffect,
-    DefenseResult,
     DosePoint,
     Endpoint,
     EndpointPower,
@@ -60,6 +58,7 @@ from auditor.findings import (
 from auditor.queries import copies
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
+from tests.report.defended import defenses
 from tests.report.inverted import few_classes, forty_persons, setup
 from tests.report.numbers import about, share
 
@@ -492,106 +491,6 @@ def checks(*, confounded: bool = False) -> tuple[Check, ...]:
     )
 
 
-# --- defenses --------------------------------------------------------------------------------------------------------
-
-PURIFIER = DefenseCard(
-    id="purifier",
-    title="Purifier",
-    paper=Paper(
-        citation="Yang et al., Purifier: Defending Data Inference Attacks via Confidence Scores, AAAI 2023",
-        url="https://arxiv.org/abs/2212.00612",
-    ),
-    fidelity=Fidelity.ACCOUNT,
-    acts_on="output",
-    counts_for=(Access.LABELS, Access.SCORES),
-    changed="The basic variant, without label swapping.",
-    settings={"lambda": 0.2, "epochs": 150},
-)
-MID = DefenseCard(
-    id="mid",
-    title="MID (beta 0.003)",
-    paper=Paper(
-        citation="Wang et al., Improving Robustness to Inversion via Mutual Information Regularization, AAAI 2021",
-        url="https://arxiv.org/abs/2009.05241",
-    ),
-    fidelity=Fidelity.OFFICIAL_CODE,
-    acts_on="training",
-    counts_for=(Access.LABELS, Access.SCORES, Access.WEIGHTS),
-    settings={"beta": 0.003},
-)
-LABELS_ONLY = DefenseCard(
-    id="labels-only",
-    title="Labels only",
-    paper=None,
-    fidelity=Fidelity.OWN,
-    acts_on="output",
-    counts_for=(Access.LABELS,),
-)
-AEPPT = DefenseCard(
-    id="aeppt",
-    title="AEPPT",
-    paper=None,
-    fidelity=Fidelity.RECONSTRUCTION,
-    acts_on="output",
-    counts_for=(Access.SCORES,),
-)
-
-
-def defenses(results: tuple[AttackResult, ...]) -> tuple[DefenseResult, ...]:
-    values = {result.card.id: result.outcome for result in results}
-
-    def before(attack_id: str) -> Estimate:
-        outcome = values[attack_id]
-        assert isinstance(outcome, Completed)
-        return next(end.estimate for end in outcome.endpoints if end.metric is Metric.TPR_AT_FPR)
-
-    def effect(attack: AttackCard, keep_static: float | None, keep: float) -> DefenseEffect:
-        undefended = before(attack.id)
-        excess = undefended.value - FPR
-
-        def left(kept: float) -> Estimate:
-            return share(FPR + kept * excess, N)
-
-        change = about((keep - 1) * excess, 0.009, both_sides(), "paired bootstrap over records")
-        static = left(keep_static) if keep_static is not None else None
-        estimate = {"undefended": undefended, "static": static, "adaptive": left(keep), "change": change}
-        return DefenseEffect(attack_id=attack.id, access=attack.access, metric=Metric.TPR_AT_FPR, fpr=FPR, **estimate)
-
-    def accuracy(points: float, half: float) -> tuple[Measurement, ...]:
-        estimate = about(points, half, {"test records": 5000}, "paired t interval")
-        return (Measurement(name="accuracy change", estimate=estimate, against="the undefended model", unit="points"),)
-
-    file_out = "whoever has the file removes the layer behind it"
-    return (
-        DefenseResult(
-            card=PURIFIER,
-            status="completed",
-            effects=(effect(LIRA_SCORES, 0.12, 0.55), effect(LABEL_VOTES, 0.9, 0.95)),
-            costs=(
-                *accuracy(-0.002, 0.003),
-                Measurement(name="time per query", estimate=about(0.4, 0.1, {"runs": 50}), unit="ms"),
-            ),
-            void_when_weights=file_out,
-        ),
-        DefenseResult(
-            card=MID,
-            status="completed",
-            effects=(effect(LIRA_WEIGHTS, 0.18, 0.24), effect(LIRA_SCORES, 0.17, 0.22), effect(LABEL_VOTES, 0.3, 0.35)),
-            costs=accuracy(-0.021, 0.006),
-        ),
-        DefenseResult(
-            card=LABELS_ONLY,
-            status="completed",
-            effects=(effect(LABEL_VOTES, 1.0, 1.0),),
-            costs=accuracy(0.0, 0.0),
-            void_when_weights=file_out,
-        ),
-        DefenseResult(
-            card=AEPPT, status="skipped", reason="it needs public images of the same classes, and there are none"
-        ),
-    )
-
-
 # --- the audits ------------------------------------------------------------------------------------------------------
 
 
@@ -736,7 +635,8 @@ def report(
         inversion_setup=setup(0),
         controls=controls(blind_auc=blind_auc),
         checks=checks(confounded=confounded),
-        defenses=defenses(results),
+        defenses=(measured := defenses(results)),
+        advice=advise(measured),
         verdicts=(*verdicts, *(no_inversion_verdict(access) for access in Access)),
         severity=severity,
         timings=(
@@ -765,6 +665,14 @@ def leaky() -> AuditReport:
         lift=1.0,
         severity=Severity.HIGH,
     )
+
+
+def many_defenses(release: Access = Access.WEIGHTS) -> AuditReport:
+    """The leaky model with every kind of defense."""
+    whole = leaky()
+    measured = defenses(whole.membership, every=True)
+    plan = whole.plan.model_copy(update={"release": release})
+    return whole.model_copy(update={"defenses": measured, "advice": advise(measured), "plan": plan})
 
 
 def well_behaved() -> AuditReport:
@@ -849,7 +757,17 @@ def at_once() -> AuditReport:
             ),
             "severity": Severity.NONE,
             **dict.fromkeys(
-                ("exposure", "group_exposure", "output_matrix", "inversion", "controls", "checks", "defenses"), ()
+                (
+                    "exposure",
+                    "group_exposure",
+                    "output_matrix",
+                    "inversion",
+                    "controls",
+                    "checks",
+                    "defenses",
+                    "advice",
+                ),
+                (),
             ),
         }
     )

@@ -6,7 +6,8 @@ from auditor.findings import AuditReport
 from auditor.report import render_json
 
 EVIL = (
-    "<script>alert(1)</script>\n\u202e| `x` [a](javascript:alert(2)) $\\frac{1}{0}$ {{ 7*7 }} </style>猫" + "A" * 10_000
+    "<script>alert(1)</script>\n\u202e| `x` [a](javascript:alert(2)) $\\frac{1}{0}$ {{ 7*7 }} </style>]]>%0A::error::猫"
+    + "A" * 10_000
 )
 _KEEP = frozenset(
     {
@@ -34,6 +35,8 @@ _KEEP = frozenset(
             "counts_for",
             "stage",
             "shadow_source",
+            "baseline",
+            "better",
         ),
     }
 )
@@ -51,5 +54,6 @@ def _poisoned(part, name=""):
     if isinstance(part, list):
         return [_poisoned(value, name) for value in part]
     if isinstance(part, str) and name not in _KEEP and part not in _UNITS_OF_A_CLAIM:
-        return {"url": "javascript:alert(3)", "id": part + EVIL}.get(name, EVIL + part)
+        named = {"url": "javascript:alert(3)", **dict.fromkeys(("id", "defense_id", "front", "part_of"), part + EVIL)}
+        return named.get(name, EVIL + part)
     return part

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import InputError, PrivauditError
-from auditor.report import check_outputs, load_json, outputs, write_outputs
+from auditor.report import check_outputs, load_json, outputs, write_outputs, write_text
 from tests.report.example import leaky
 
 
@@ -22,13 +22,38 @@ def test_every_format_is_written_by_its_suffix(tmp_path, monkeypatch):
 def test_an_unknown_suffix_lists_what_exists(name, tmp_path):
     with pytest.raises(InputError, match="unknown") as caught:
         check_outputs([tmp_path / name])
-    assert caught.value.hint == "There are .html, .json, .md, .pdf."
+    assert caught.value.hint == "There are .html, .pdf, .md, .sarif, .xml, .cdx.json, .codequality.json, .json."
 
 
-@pytest.mark.parametrize("name", ["r.sarif", "r.xml", "r.cdx.json", "R.SARIF"])
-def test_formats_of_later_versions_are_refused_by_name(name, tmp_path):
-    with pytest.raises(InputError, match="not supported yet"):
-        check_outputs([tmp_path / name])
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("r.sarif", '{\n  "$schema": "https://docs.oasis-open.org/sarif'),
+        ("R.SARIF", '{\n  "$schema": "https://docs.oasis-open.org/sarif'),
+        ("r.xml", '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites'),
+        ("r.cdx.json", '{\n  "$schema": "http://cyclonedx.org/schema/bom-1.7'),
+        ("r.codequality.json", '[\n  {\n    "description"'),
+        ("cdx.json", '{\n  "advice"'),
+    ],
+)
+def test_a_suffix_of_two_parts_wins_over_the_one_it_ends_in(name, start, tmp_path):
+    write_outputs(leaky(), [tmp_path / name])
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
+
+
+def test_a_file_that_is_written_again_keeps_its_permissions(tmp_path):
+    path = tmp_path / "report.md"
+    path.touch(mode=0o600)
+    write_outputs(leaky(), [path])
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "real.md").write_text("old", encoding="utf-8")
+    (tmp_path / "link.md").symlink_to("real.md")
+    write_text(tmp_path / "link.md", "new")
+    assert (tmp_path / "link.md").is_symlink()
+    assert (tmp_path / "real.md").read_text(encoding="utf-8") == "new"
 
 
 def test_folders_and_files_in_the_way_are_named(tmp_path):

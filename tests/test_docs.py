@@ -1,0 +1,190 @@
+"""The documentation is true: its commands parse, the cheap ones run, its links lead somewhere, its code works."""
+
+import hashlib
+import re
+import shlex
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+from auditor import cli
+from auditor.battery import papers
+from auditor.cost import Cost
+from auditor.findings import AttackCard, Completed, Family, Fidelity, Metric, Role
+from auditor.limits import Limits
+from auditor.membership.evidence import Attack, Evidence
+from auditor.membership.measure import run_attack
+from auditor.policy_file import read_policy
+from auditor.report import pdf_problem, write_outputs
+from auditor.report.terms import GLOSSARY, TERMS
+from auditor.threat import Access
+from tests.minimal_report import report
+from tests.report.example import leaky, well_behaved
+from tests.worlds import world
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+SAMPLES = sorted((ROOT / "sample_models").glob("*/README.md"))
+CHEAP = {"attacks", "card", "defenses", "diff", "gate", "inspect", "plan", "render"}
+NOT_HERE = ("--canaries", "--shadows")  # such a plan needs folders that no page makes
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [content for language, content in found if language in languages]
+
+
+def commands_of(page: Path) -> Iterator[str]:
+    """Every line of the page's blocks, fenced or indented, that calls privaudit; without prompt and comment."""
+    text = page.read_text(encoding="utf-8")
+    fenced = "\n".join(blocks(page, "", "bash", "console", "yaml"))
+    indented = re.findall(r"^ {4}(.*)$", FENCE.sub("", text), re.MULTILINE)
+    for line in (*fenced.replace("\\\n", " ").splitlines(), *indented):
+        if found := re.match(r"\s*(?:\$ |- (?:run: )?)?(privaudit .*?)(?:\s\|\|.*)?$", line):
+            yield shlex.join(shlex.split(found[1], comments=True))
+
+
+COMMANDS = sorted({command for page in (*PAGES, *SAMPLES) for command in commands_of(page)})
+
+
+def named(arguments: list[str]) -> tuple[click.Command, list[str]]:
+    """The command at the end of the groups, and what is left for it."""
+    command: click.Command = cli.cli
+    while isinstance(command, click.Group) and arguments and arguments[0] in command.commands:
+        command, arguments = command.commands[arguments[0]], arguments[1:]
+    return command, arguments
+
+
+def test_there_are_commands_of_every_kind():
+    assert {shlex.split(command)[1] for command in COMMANDS} == set(cli.cli.commands)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_parses(line: str):
+    """By Click's own parser; files need not exist."""
+    command, arguments = named(shlex.split(line)[1:])
+    context = click.Context(command)
+    values, rest, _ = command.make_parser(context).parse_args(list(arguments))
+    assert rest == []
+    for option in command.params:
+        given = values.get(option.name)
+        assert given or not option.required, f"{line}: {option.name} is missing"
+        if given and not isinstance(option.type, click.Path):
+            option.type_cast_value(context, given)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the pages name: a model, its data, two reports of it and a policy."""
+    folder = tmp_path_factory.mktemp("desk")
+    sample = ROOT / "sample_models" / "fashion_leaky"
+    (folder / "sample_models").symlink_to(sample.parent)
+    shutil.copytree(sample, folder / "model", ignore=shutil.ignore_patterns("splits"))
+    (folder / "splits").symlink_to(sample / "splits")
+    shutil.copy(sample / "model.safetensors", folder)
+    shutil.copy(sample / "config.json", folder)
+    sha256 = hashlib.sha256((sample / "model.safetensors").read_bytes()).hexdigest()
+    (folder / "privaudit-report").mkdir()
+    made = {"old": leaky(), "privaudit-report/report": leaky(), "new": well_behaved(), "report": report()}
+    for name, one in made.items():
+        of_this = one.model_copy(update={"model": one.model.model_copy(update={"sha256": sha256})})
+        write_outputs(of_this, [folder / f"{name}.json"])
+    (folder / "privaudit.toml").write_text(blocks(DOCS / "choose-a-policy.md", "toml")[0], encoding="utf-8")
+    network = next(block for block in blocks(DOCS / "bring-your-own-model.md", "python") if "def make" in block)
+    (folder / "network.py").write_text(network, encoding="utf-8")
+    return folder
+
+
+def is_cheap(line: str) -> bool:
+    words = shlex.split(line)
+    return words[1] in CHEAP and not any(option in words for option in NOT_HERE)
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if is_cheap(line)])
+def test_a_cheap_command_runs(line: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    if ".pdf" in line and pdf_problem():
+        pytest.skip("Pango is missing")
+    monkeypatch.chdir(desk)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.setattr("auditor.planning.cost_of", lambda *_: Cost((), workers=1))
+    allowed = {"gate": {0, 1, 3}}.get(shlex.split(line)[1], {0})
+    assert cli.main(shlex.split(line)[1:]) in allowed, capsys.readouterr().err
+
+
+def test_the_first_gate_ends_as_the_page_says(desk: Path, monkeypatch: pytest.MonkeyPatch):
+    block = next(block for block in blocks(DOCS / "first-audit.md", "console") if "echo $?" in block)
+    line, _, code = block.splitlines()
+    monkeypatch.chdir(desk)
+    assert cli.main(shlex.split(line)[2:]) == int(code)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SAMPLES], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if re.match(r"\w+:", target) or not (path or anchor):
+            continue
+        assert (page.parent / path).exists(), f"{page.name} links to {target}"
+        if anchor:
+            where = page if not path else page.parent / path
+            assert anchor in anchors(where), f"{page.name} links to {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    text = page.read_text(encoding="utf-8")
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return slugs | set(re.findall(r'<a id="([^"]+)"', text))
+
+
+def test_the_index_names_every_page():
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    missing = [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name})" not in index]
+    assert missing == []
+
+
+def test_a_new_reader_finds_the_index():
+    assert "(docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_glossary_is_that_of_the_report():
+    lines = (DOCS / "glossary.md").read_text(encoding="utf-8").splitlines()
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("| ")]
+    assert [row for row in rows if len(row) == 2][1:] == [*GLOSSARY]
+    assert [row for row in rows if len(row) > 2][1:] == [*TERMS]
+
+
+@pytest.mark.parametrize("text", blocks(DOCS / "choose-a-policy.md", "toml"))
+def test_the_policies_to_start_from_are_policies(text: str, tmp_path: Path):
+    file = tmp_path / "privaudit.toml"
+    file.write_text(text, encoding="utf-8")
+    assert read_policy(file).gate.release in {Access.SCORES, Access.WEIGHTS}
+    tomllib.loads(text)
+
+
+def test_the_attack_that_is_added_finds_a_leak():
+    """What stands on the page, run as the battery would run it."""
+    file, adapter, row = blocks(DOCS / "add-an-attack.md", "python")
+    weakest: dict[str, object] = {"__name__": "weakest"}
+    exec(compile(file, "weakest.py", "exec"), weakest)  # noqa: S102 - the page is ours
+    rooms = {
+        "Access": Access, "Attack": Attack, "AttackCard": AttackCard, "Evidence": Evidence, "Family": Family,
+        "Fidelity": Fidelity, "Floats": np.ndarray, "papers": papers, "weakest": type("weakest", (), weakest),
+    }  # fmt: skip
+    exec(compile(adapter, "adapters.py", "exec"), rooms)  # noqa: S102
+    rooms["adapters"] = type("adapters", (), {"weakest_answer": staticmethod(rooms["weakest_answer"])})
+    added = eval(compile(row, "attacks.py", "eval"), rooms)  # noqa: S307
+    for leak, is_found in ((3.0, True), (0.0, False)):
+        simulated = world(n=300, leak=leak)
+        outcome = run_attack(added, Role.SECONDARY, simulated.evidence, simulated.jury, Limits()).outcome
+        assert isinstance(outcome, Completed)
+        found = next(one.estimate for one in outcome.endpoints if one.metric is Metric.AUC)
+        assert (found.low > 0.5) == is_found
