@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 from defenses_tables import report
-from defenses_verdict import SEEDS, Results, Run
+from defenses_values import Results, Run
+from defenses_verdict import SEEDS
 from defenses_worlds import WORLDS, World, smoke
 
 from auditor.audit import AuditOptions, audit

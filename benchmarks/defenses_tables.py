@@ -5,20 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from defenses_verdict import (
-    QUESTIONS,
-    SEEDS,
-    WORLDS,
-    Judgement,
-    Results,
-    Run,
-    UnmeasuredError,
-    accuracy,
-    auc_effect,
-    effect_of,
-    over_seeds,
-    verdicts,
-)
+from defenses_values import Results, Run, UnmeasuredError, accuracy, accuracy_change, auc_effect, effect_of
+from defenses_verdict import QUESTIONS, SEEDS, WORLDS, Judgement, over_seeds, verdicts
 
 from auditor.findings import CheckLevel, DefenseResult, Metric
 from auditor.stats.estimate import Estimate
@@ -264,7 +252,7 @@ def _costs(runs: Sequence[Run]) -> str:
     rows = []
     for name in _names(runs):
         found = _completed(runs, name)
-        lost = [accuracy(one, "defended") - accuracy(one, "undefended") for one in found]
+        lost = [accuracy_change(one) for one in found]
         rows.append((name, "Accuracy on non-members, defended minus undefended", _over(lost, 4, signed=True)))
         costs = [each for one in found for each in one.costs]
         rows += [

@@ -10,12 +10,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict
+from defenses_values import (
+    Results,
+    UnmeasuredError,
+    accuracy_change,
+    auc_change,
+    defense_of,
+    error_factor,
+    labels_kept,
+    lead_taken,
+    recognition_taken,
+    strongest_taken,
+    taken_from_probe,
+)
 
-from auditor.findings import Check, DefenseEffect, DefenseResult, InversionEffect, Measurement, Metric, PlanFacts
+from auditor.findings import DefenseResult
 from auditor.stats.estimate import Estimate
 from auditor.stats.intervals import mean
-from auditor.threat import Access
 
 __all__ = [
     "LINES",
@@ -26,16 +37,8 @@ __all__ = [
     "Judgement",
     "Line",
     "Question",
-    "Results",
     "Rule",
-    "Run",
-    "UnmeasuredError",
     "Verdict",
-    "accuracy",
-    "auc_effect",
-    "defense_of",
-    "effect_of",
-    "inversion_effect",
     "over_seeds",
     "verdicts",
 ]
@@ -43,172 +46,6 @@ __all__ = [
 SEEDS = (1, 2, 3)
 WORLDS = ("cifar10", "location30")
 CONFIDENCE = 0.95
-_CHANCE = 0.5
-_LEAST_LEAD = 0.05
-
-
-class _Kept(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Run(_Kept):
-    """What one audit said of the defenses, with the plan that it followed and the checks that it made."""
-
-    world: str
-    seed: int
-    images: bool
-    plan: PlanFacts
-    checks: tuple[Check, ...]
-    evaluators: tuple[Measurement, ...]
-    defenses: tuple[DefenseResult, ...]
-    cpu_seconds: float
-
-
-class Results(_Kept):
-    """All runs."""
-
-    runs: tuple[Run, ...]
-
-    def of(self, world: str) -> list[Run]:
-        """The runs in a world, by seed."""
-        return sorted((run for run in self.runs if run.world == world), key=lambda run: run.seed)
-
-
-class UnmeasuredError(Exception):
-    """A value is not in a report, or there is nothing that a defense could have changed; the message says why."""
-
-
-# --- what reports say ------------------------------------------------------------------------------------------------
-
-
-def defense_of(run: Run, name: str) -> DefenseResult:
-    """What an audit said of a defense.
-
-    Raises:
-        UnmeasuredError: it was not applied.
-    """
-    found = next((one for one in run.defenses if one.card.id == name), None)
-    if found is None:
-        raise UnmeasuredError("not applied")
-    if found.status != "completed":
-        raise UnmeasuredError(f"{found.status}: {found.reason.strip().rpartition(chr(10))[2]}")
-    return found
-
-
-def effect_of(result: DefenseResult, attack: str, metric: Metric) -> DefenseEffect:
-    """What one attack of the battery gets before and after.
-
-    Raises:
-        UnmeasuredError: it did not run.
-    """
-    for one in result.effects:
-        if (one.attack_id, one.metric) == (attack, metric):
-            return one
-    raise UnmeasuredError(f"{attack} did not run")
-
-
-def auc_effect(result: DefenseResult, attack: str, state: str) -> tuple[float, float]:
-    """The AUC of an attack on the undefended and on the defended model.
-
-    Args:
-        result: Of the defense.
-        attack: Its id.
-        state: `static`, for who does not know of the defense; `adaptive`, for who does.
-
-    Raises:
-        UnmeasuredError: it did not run.
-    """
-    effect = effect_of(result, attack, Metric.AUC)
-    after = effect.static if state == "static" else effect.adaptive
-    if after is None:
-        raise UnmeasuredError(f"{attack}, {state}, did not run")
-    return effect.undefended.value, after.value
-
-
-def inversion_effect(result: DefenseResult, attack: str, ending: str) -> InversionEffect:
-    """What an inversion attack gets before and after; `ending` is how the name of the measure ends.
-
-    Raises:
-        UnmeasuredError: it did not run.
-    """
-    for one in result.inversion:
-        if one.attack_id == attack and one.measure.endswith(ending):
-            return one
-    raise UnmeasuredError(f"{attack} did not run")
-
-
-def accuracy(result: DefenseResult, state: str) -> float:
-    """Accuracy on the audited non-members, `undefended` or `defended`.
-
-    Raises:
-        UnmeasuredError: the report does not say.
-    """
-    return _cost(result, f"Accuracy on non-members, {state}")
-
-
-def _cost(result: DefenseResult, name: str) -> float:
-    for one in result.costs:
-        if one.name == name:
-            return one.estimate.value
-    raise UnmeasuredError(f"the report has no {name}")
-
-
-# --- quantities: larger speaks for the claim -------------------------------------------------------------------------
-
-
-def _taken(before: float, after: float) -> float:
-    """How much of an attack's lead over chance is gone; one below chance is turned round."""
-    lead = before - _CHANCE
-    if lead < _LEAST_LEAD:
-        raise UnmeasuredError(f"nothing to take: AUC {before:.3f} undefended")
-    return 1 - abs(after - _CHANCE) / lead
-
-
-def _lead_taken(result: DefenseResult, *, attack: str, state: str) -> float:
-    return _taken(*auc_effect(result, attack, state))
-
-
-def _strongest_taken(result: DefenseResult) -> float:
-    for one in result.strongest:
-        if one.access is Access.SCORES:
-            return _taken(one.undefended.value, one.adaptive.value)
-    raise UnmeasuredError("no attack on scores ran")
-
-
-def _taken_from_probe(result: DefenseResult, *, probe: str) -> float:
-    """Against the lead of LiRA on the undefended model."""
-    for one in result.probes:
-        if one.id == probe and one.auc is not None:
-            return _taken(auc_effect(result, "lira-scores", "adaptive")[0], one.auc.value)
-    raise UnmeasuredError(f"the probe {probe} did not run")
-
-
-def _error_factor(result: DefenseResult) -> float:
-    return inversion_effect(result, "inversion-network", "of members, times the undefended").defended.value
-
-
-def _recognition_taken(result: DefenseResult) -> float:
-    """How much of MIFace's lead over images that show nothing is gone: those are given each class equally."""
-    effect = inversion_effect(result, "miface", "")
-    chance = 1 / effect.undefended.n["classes"]
-    lead = effect.undefended.value - chance
-    if lead < _LEAST_LEAD:
-        raise UnmeasuredError(f"nothing to take: recognised at {effect.undefended.value:.3f} undefended")
-    return 1 - (effect.defended.value - chance) / lead
-
-
-def _accuracy_change(result: DefenseResult) -> float:
-    return accuracy(result, "defended") - accuracy(result, "undefended")
-
-
-def _labels_kept(result: DefenseResult) -> float:
-    """Minus the share of changed labels."""
-    return 0.0 - _cost(result, "Labels changed")
-
-
-def _auc_change(result: DefenseResult, *, attack: str) -> float:
-    before, after = auc_effect(result, attack, "adaptive")
-    return after - before
 
 
 # --- the rule --------------------------------------------------------------------------------------------------------
@@ -333,15 +170,15 @@ _STRONGEST = "strongest on scores, adaptive"
 
 def _static(defense: str, claim: str, rule: Rule) -> Line:
     """Against who does not know of the defense."""
-    return Line(defense, claim, _STATIC, _TAKEN, rule, partial(_lead_taken, attack="lira-scores", state="static"))
+    return Line(defense, claim, _STATIC, _TAKEN, rule, partial(lead_taken, attack="lira-scores", state="static"))
 
 
 def _adaptive(defense: str, claim: str) -> tuple[Line, Line]:
     """Against who refits everything through it."""
-    lira = partial(_lead_taken, attack="lira-scores", state="adaptive")
+    lira = partial(lead_taken, attack="lira-scores", state="adaptive")
     return (
         Line(defense, claim, _ADAPTIVE, _TAKEN, _HALVED, lira),
-        Line(defense, claim, _STRONGEST, _TAKEN, _HALVED, _strongest_taken),
+        Line(defense, claim, _STRONGEST, _TAKEN, _HALVED, strongest_taken),
     )
 
 
@@ -351,23 +188,23 @@ def _membership(defense: str, claim: str) -> tuple[Line, ...]:
 
 def _inversion_error(defense: str, claim: str, rule: Rule) -> Line:
     told = "times the undefended error on members"
-    return Line(defense, claim, "inversion network, adaptive", told, rule, _error_factor, images=True)
+    return Line(defense, claim, "inversion network, adaptive", told, rule, error_factor, images=True)
 
 
 def _kept_accuracy(defense: str, claim: str, rule: Rule) -> Line:
-    return Line(defense, claim, "", "change of accuracy on non-members", rule, _accuracy_change)
+    return Line(defense, claim, "", "change of accuracy on non-members", rule, accuracy_change)
 
 
 def _harder_to_invert(defense: str) -> tuple[Line, Line]:
     claim = "inversion succeeds less"
     told = "share of the lead over images that show nothing taken away"
     return (
-        Line(defense, claim, "MIFace on the weights", told, _HALVED, _recognition_taken, images=True),
+        Line(defense, claim, "MIFace on the weights", told, _HALVED, recognition_taken, images=True),
         _inversion_error(defense, claim, _RAISED),
     )
 
 
-_GAP = partial(_lead_taken, attack="gap", state="adaptive")
+_GAP = partial(lead_taken, attack="gap", state="adaptive")
 
 LINES = (
     *_membership("purifier", "membership inference falls"),
@@ -390,9 +227,9 @@ LINES = (
         "the attacker's own AEPPT",
         _TAKEN,
         _HALVED,
-        partial(_taken_from_probe, probe="own-aeppt"),
+        partial(taken_from_probe, probe="own-aeppt"),
     ),
-    Line("aeppt", "labels stay as they are", "", "minus the share of changed labels", _EXACTLY, _labels_kept),
+    Line("aeppt", "labels stay as they are", "", "minus the share of changed labels", _EXACTLY, labels_kept),
 )
 
 
@@ -443,12 +280,12 @@ class Answer:
 
 def _questions() -> Iterator[Question]:
     for defense in ("calor", "mid"):
-        yield Question(defense, "AUC of LiRA on scores, adaptive", partial(_auc_change, attack="lira-scores"))
-        yield Question(defense, "AUC of LiRA on weights, adaptive", partial(_auc_change, attack="lira-weights"))
-        yield Question(defense, "accuracy on non-members", _accuracy_change)
-    yield Question("mmd-mixup", "AUC of LiRA on weights, adaptive", partial(_auc_change, attack="lira-weights"))
-    yield Question("purifier", "AUC of the gap attack", partial(_auc_change, attack="gap"))
-    yield Question("aeppt", "AUC of the gap attack", partial(_auc_change, attack="gap"))
+        yield Question(defense, "AUC of LiRA on scores, adaptive", partial(auc_change, attack="lira-scores"))
+        yield Question(defense, "AUC of LiRA on weights, adaptive", partial(auc_change, attack="lira-weights"))
+        yield Question(defense, "accuracy on non-members", accuracy_change)
+    yield Question("mmd-mixup", "AUC of LiRA on weights, adaptive", partial(auc_change, attack="lira-weights"))
+    yield Question("purifier", "AUC of the gap attack", partial(auc_change, attack="gap"))
+    yield Question("aeppt", "AUC of the gap attack", partial(auc_change, attack="gap"))
 
 
 QUESTIONS = tuple(_questions())

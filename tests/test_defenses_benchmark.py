@@ -37,7 +37,9 @@ def script(name):
     return module
 
 
-verdict, tables, defenses_worlds = (script(f"defenses_{name}") for name in ("verdict", "tables", "worlds"))
+values, verdict, tables, defenses_worlds = (
+    script(f"defenses_{name}") for name in ("values", "verdict", "tables", "worlds")
+)
 
 REPRODUCED, PARTLY, NOT_REPRODUCED, CANNOT_TELL = verdict.Judgement
 LIRA_STATIC, LIRA, STRONGEST = "LiRA on scores, static", "LiRA on scores, adaptive", "strongest on scores, adaptive"
@@ -121,7 +123,7 @@ def results(*defenses, world="cifar10", images=True):
     """One run for each entry; the seeds are 1, 2, 3."""
     plan = minimal_report().plan
     runs = [
-        verdict.Run(
+        values.Run(
             world=world,
             seed=seed,
             images=images,
@@ -133,7 +135,7 @@ def results(*defenses, world="cifar10", images=True):
         )
         for seed, one in enumerate(defenses, start=1)
     ]
-    return verdict.Results(runs=tuple(runs))
+    return values.Results(runs=tuple(runs))
 
 
 def line(defense, attacker="", claim=""):
@@ -304,7 +306,7 @@ def test_what_no_paper_claims_gets_a_direction_only(adaptive, told):
 
 def test_the_tables_are_made_from_the_file_alone():
     defended = [result("purifier", lira=(0.9, 0.6, one), lost=0.003) for one in (0.60, 0.62, 0.65)]
-    stored = verdict.Results.model_validate_json(results(*defended).model_dump_json())
+    stored = values.Results.model_validate_json(results(*defended).model_dump_json())
     page = tables.report(stored)
     mean, reach = 1 - 0.37 / 3 / 0.4, stats.t.ppf(0.975, 2) * stats.sem([0.25, 0.30, 0.375])
     assert f"**reproduced**: {mean:.3f} ({mean - reach:.3f} to {mean + reach:.3f})" in page
