@@ -1,4 +1,4 @@
-"""What is in the wheel, and that it renders a report where torch is not installed."""
+"""What is in the source distribution and the wheel, and that it renders a report where torch is not installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 
 from auditor.report import pdf_problem, write_outputs
@@ -44,20 +46,24 @@ def test_the_templates_are_found_from_here():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that no stale build folder can help."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution and the wheel made of it, from a copy so that no stale build folder can help."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for room in ROOMS:
         shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
-    pip("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(target), str(source))
-    return next(target.glob("privaudit-*.whl"))
+    module("build", "--no-isolation", "--outdir", str(target), str(source))
+    return target
 
 
-def pip(*arguments: str) -> None:
-    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    return next(built.glob("privaudit-*.whl"))
+
+
+def module(*arguments: str) -> None:
+    ended = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
 
 
@@ -66,6 +72,31 @@ def test_the_wheel_holds_the_rooms_and_nothing_else(wheel: Path):
     with ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == {name for _, name in shipped_files()}
+
+
+@pytest.mark.packaging
+def test_the_metadata_say_what_the_project_says(wheel: Path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    with ZipFile(wheel) as archive:
+        (folder,) = {name.partition("/")[0] for name in archive.namelist() if ".dist-info/" in name}
+        said = Metadata.from_email(archive.read(f"{folder}/METADATA"), validate=True)
+        scripts = archive.read(f"{folder}/entry_points.txt").decode()
+        assert f"{folder}/licenses/LICENSE" in archive.namelist()
+    assert (said.name, str(said.version)) == (project["name"], project["version"])
+    assert str(said.requires_python) == project["requires-python"]
+    plain = [needed for needed in said.requires_dist or () if needed.marker is None]
+    assert {str(needed) for needed in plain} == {str(Requirement(line)) for line in project["dependencies"]}
+    assert (said.description or "").startswith("# privaudit\n")
+    assert said.description_content_type == "text/markdown"
+    assert "privaudit = auditor.cli:main" in scripts
+
+
+@pytest.mark.packaging
+def test_the_source_distribution_holds_what_the_wheel_is_made_of(built: Path):
+    with tarfile.open(next(built.glob("privaudit-*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    rooms = {path.relative_to(ROOT).as_posix() for path, _ in shipped_files()}
+    assert names >= {"pyproject.toml", "README.md", "LICENSE"} | rooms
 
 
 def closure(*names: str) -> dict[str, Distribution]:
@@ -92,7 +123,7 @@ def clean_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("clean")
     venv.create(root, symlinks=True)
     python = root / "bin" / "python"
-    pip("--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
+    module("pip", "--quiet", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
     site = next(root.glob("lib/python*/site-packages"))
     for installed in closure(*RENDERING).values():
         home = Path(str(installed.locate_file("")))

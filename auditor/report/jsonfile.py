@@ -11,7 +11,7 @@ from auditor.errors import InputError
 from auditor.findings import SCHEMA_VERSION, AuditReport
 from auditor.report.text import short
 
-__all__ = ["inert_json", "load_json", "render_json", "without_pictures"]
+__all__ = ["aggregates", "inert_json", "load_json", "render_json"]
 
 _AGAIN = "Make the report again with `privaudit scan`."
 
@@ -38,10 +38,11 @@ def inert_json(content: object) -> str:
     return text + "\n"
 
 
-def without_pictures(report: AuditReport) -> AuditReport:
-    """The same report, of what was rebuilt only the numbers."""
-    told = tuple(result.model_copy(update={"gallery": ()}) for result in report.inversion)
-    return report.model_copy(update={"inversion": told})
+def aggregates(report: AuditReport) -> AuditReport:
+    """The report without anything about single records or groups: no pictures, and no ids, opaque as they are."""
+    inversion = tuple(result.model_copy(update={"gallery": ()}) for result in report.inversion)
+    exposure = report.record_exposure.model_copy(update={"records": ()})
+    return report.model_copy(update={"inversion": inversion, "record_exposure": exposure, "group_exposure": ()})
 
 
 def load_json(path: Path) -> AuditReport:

@@ -1,4 +1,4 @@
-"""The report as PDF: the HTML page, set on paper by WeasyPrint, with `report.json` attached, never with pictures."""
+"""The report as PDF: the HTML page, set on paper by WeasyPrint, with the aggregates of `report.json` attached."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
-from auditor.report.jsonfile import render_json, without_pictures
+from auditor.report.jsonfile import render_json, aggregates
 from auditor.report.webpage import render_html
 
 __all__ = ["pdf_problem", "render_pdf"]
@@ -30,7 +30,7 @@ def pdf_problem() -> str | None:
 
 
 def render_pdf(report: AuditReport) -> bytes:
-    """The report as PDF, tagged for screen readers, with an outline and the JSON attached.
+    """The report as PDF/A-3a: tagged, with an outline, and with the JSON attached, less all single records and groups.
 
     Raises:
         InputError: WeasyPrint or Pango is missing.
@@ -42,11 +42,11 @@ def render_pdf(report: AuditReport) -> bytes:
     from weasyprint import HTML
     from weasyprint.urls import FatalURLFetchingError
 
-    content = render_json(without_pictures(report))
+    content = render_json(aggregates(report))
     document = HTML(string=render_html(report), url_fetcher=_fetcher())
     try:
         rendered: bytes = document.write_pdf(
-            pdf_variant="pdf/ua-1",
+            pdf_variant="pdf/a-3a",
             pdf_identifier=sha256(content.encode()).digest()[:16],
             attachments=[_attachment(content, report.created)],
         )
@@ -61,7 +61,7 @@ def _attachment(content: str, created: datetime) -> Any:  # noqa: ANN401 - Weasy
     return Attachment(
         string=content,
         name="report.json",
-        description="The findings, machine-readable",
+        description="The findings, machine-readable, aggregates only",
         relationship="Data",
         created=created,
         modified=created,

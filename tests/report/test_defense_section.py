@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from itertools import combinations
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from auditor.comparison.advice import advise
 from auditor.comparison.costs import Behaviour, costs_of
+from auditor.defenses import DEFENSES
 from auditor.findings import AuditReport, Timing
 from auditor.report import (
     defended,
@@ -348,6 +350,11 @@ def test_a_change_that_was_not_shown_is_no_closed_leak(many):
     )
     report = limited(only(many, "mid", strongest=unsure), auc_limit=0.9, tpr_limit=0.9)
     assert wording.actions(report)[0].title.startswith("No measured defense was shown to close the leak; first to try")
+
+
+def test_the_page_of_the_documentation_names_every_defense_in_the_box():
+    page = (Path(__file__).parents[2] / "docs" / "defenses.md").read_text(encoding="utf-8")
+    assert [one.card.id for one in DEFENSES if f"`{one.card.id}`" not in page] == []
 
 
 # --- strangers -------------------------------------------------------------------------------------------------------

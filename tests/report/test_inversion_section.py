@@ -22,7 +22,7 @@ from auditor.report import (
     render_pdf,
     wording,
 )
-from auditor.report.jsonfile import without_pictures
+from auditor.report.jsonfile import aggregates
 from auditor.report.page import build_page
 from auditor.threat import Access
 from auditor.verdict import LEAST_CLASSES
@@ -215,7 +215,8 @@ def test_many_that_did_not_run_are_counted_on_the_first_page():
     not_run = dict(build_page(persons()).not_run)
     assert not_run["11 inversion attacks"] == "by reason in the section on inversion"
     assert not_run["Quantile regression"].startswith("LinAlgError")
-    assert len(not_run) == 3
+    assert not_run["2 defenses"] == "by reason in the section on defenses"
+    assert len(not_run) == 4
     assert "Boundary repulsion" in dict(build_page(leaky()).not_run)
 
 
@@ -295,7 +296,7 @@ def test_the_pdf_shows_them_and_its_attachment_does_not(shown):
     attached = document.attachments["report.json"][0].decode()
     assert len({image.name for page in document.pages for image in page.images}) == 12  # every page lists them all
     assert "iVBORw0KGgo" not in attached
-    assert attached == render_json(without_pictures(few))
+    assert attached == render_json(aggregates(few))
 
 
 @pytest.mark.parametrize(

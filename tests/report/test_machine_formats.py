@@ -12,7 +12,7 @@ import pytest
 from auditor.findings import ClassExposure, Failed, GroupExposure, Role, Severity, VerdictState
 from auditor.intake import data_facts
 from auditor.report import points, render_html, render_json
-from auditor.report.jsonfile import without_pictures
+from auditor.report.jsonfile import aggregates
 from auditor.report.points import Kind, State
 from auditor.threat import Access
 from tests.report.example import EXAMPLES, at_once, confounded, leaky, persons, well_behaved
@@ -144,7 +144,7 @@ def test_aggregates_only(name):
 
 @pytest.mark.parametrize("render", [render_json, render_html, EVERY["markdown"]])
 def test_no_format_shows_a_picture_that_was_not_asked_for(render):
-    text = render(without_pictures(revealing()))
+    text = render(aggregates(revealing()))
     assert "iVBORw0KGgo" not in text
     assert "data:image/png" not in text
 

@@ -7,6 +7,7 @@ import pytest
 
 from auditor.errors import InputError, PrivauditError
 from auditor.report import pdf, pdf_problem, render_json, render_pdf
+from auditor.report.jsonfile import aggregates
 from tests.report.example import leaky
 from tests.report.hostile import hostile
 
@@ -68,7 +69,28 @@ def _alts(node):
 def test_the_findings_are_attached(document):
     assert list(document.attachments) == ["report.json"]
     attached = document.attachments["report.json"][0]
-    assert json.loads(attached) == json.loads(render_json(leaky()))
+    assert json.loads(attached) == json.loads(render_json(aggregates(leaky())))
+
+
+def test_the_attachment_tells_nothing_of_single_records_or_groups():
+    report = leaky()
+    ids = (*report.record_exposure.records, *(group.id for group in report.group_exposure))
+    attached = render_json(aggregates(report))
+    assert ids
+    assert not [one for one in ids if one in attached]
+    assert report.record_exposure.flagged is not None
+    assert str(report.record_exposure.flagged.value) in attached
+
+
+def test_it_is_an_archivable_file(document):
+    described = document.xmp_metadata
+    assert described is not None
+    packet = described.stream.get_data().decode()
+    assert "<pdfaid:part>3</pdfaid:part>" in packet.replace('pdfaid:part="3"', "<pdfaid:part>3</pdfaid:part>")
+    assert "<pdfaid:conformance>A</pdfaid:conformance>" in packet.replace(
+        'pdfaid:conformance="A"', "<pdfaid:conformance>A</pdfaid:conformance>"
+    )
+    assert "pdfuaid" not in packet
 
 
 def test_dates_and_identifier_come_from_the_report(content, document):
