@@ -17,7 +17,8 @@ __all__ = ["Terminal", "clean"]
 
 def clean(text: str) -> str:
     """Make text from a file or a name harmless on a terminal: nothing unprintable except line ends and tabs."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    spaced = text.replace("\N{NO-BREAK SPACE}", " ")
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in spaced)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 
 from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
-from auditor.report.jsonfile import render_json, aggregates
+from auditor.report.jsonfile import aggregates, render_json
 from auditor.report.webpage import render_html
 
 __all__ = ["pdf_problem", "render_pdf"]
