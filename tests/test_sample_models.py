@@ -49,7 +49,8 @@ def answers(target: Target, records: Records) -> Signals:
 
 
 def test_every_sample_is_tested():
-    assert {path.parent.name for path in SAMPLES.glob("*/config.json")} == set(COUNTS)
+    defended = {"fashion_leaky_purified"}  # see test_defended_sample.py
+    assert {path.parent.name for path in SAMPLES.glob("*/config.json")} == set(COUNTS) | defended
 
 
 def test_the_files_are_small(folder: Path):
