@@ -20,8 +20,9 @@ from auditor.intake import open_inputs
 from auditor.membership.measure import Jury
 from auditor.planning import design_of, recipe_of
 from auditor.records import printable
-from auditor.report.text import interval, unit_of, value
-from auditor.target import Target, save_target
+from auditor.report.markdown import escape
+from auditor.report.text import interval, short, unit_of, value
+from auditor.target import Target, check_new_folder, save_target
 
 __all__ = ["DefendOptions", "Defended", "defend_checkpoint"]
 
@@ -80,6 +81,7 @@ def defend_checkpoint(options: DefendOptions) -> Defended:
     """
     torch.set_num_threads(1)
     defense = _defense_named(options.defense)
+    check_new_folder(options.output)
     target, splits = open_inputs(
         options.checkpoint,
         options.data,
@@ -144,7 +146,7 @@ def _measured(options: DefendOptions, target: Target, defense: Defense) -> Defen
 
 def _card(options: DefendOptions, card: DefenseCard, found: Defended, measured: DefenseResult | None) -> Iterator[str]:
     facts = found.target.facts
-    yield f"# {printable(facts.name)} with {card.title}"
+    yield f"# {escape(short(facts.name))} with {card.title}"
     yield ""
     if not found.publishable:
         yield "**API only, do not publish: files in this folder hold values derived from single training records.**"
@@ -188,4 +190,4 @@ def _bought(measured: DefenseResult) -> Iterator[str]:
     yield "|---|---|---|---|"
     for one in measured.strongest:
         before, after = (f"{value(part)} ({interval(part)})" for part in (one.undefended, one.adaptive))
-        yield f"| {one.access.value} | {one.attack_id} | {before} | {after} |"
+        yield f"| {one.access.value} | {escape(short(one.attack_id))} | {before} | {after} |"

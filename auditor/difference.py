@@ -264,6 +264,8 @@ def _exposed(old: AuditReport, new: AuditReport, *, paired: bool) -> Exposed | N
     was, found = old.record_exposure, new.record_exposure
     if was.flagged is None or found.flagged is None or was.attack_id != found.attack_id:
         return None
+    if not isclose(was.flagged.confidence, found.flagged.confidence):
+        return None
     if not paired:
         return Exposed(unpaired_difference(found.flagged, was.flagged))
     then, now = set(was.records), set(found.records)

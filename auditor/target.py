@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import shutil
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from auditor.checkpoint.sidecar import (
 from auditor.checkpoint.weights import locate, read_state, refuse_non_finite, serialise, sha256_of
 from auditor.errors import InputError
 from auditor.findings import ModelFacts, Preprocessing
+from auditor.records import printable
 from auditor.threat import Access
 from auditor.wrappers import OutputWrapper
 
@@ -42,6 +44,7 @@ __all__ = [
     "Inspection",
     "OutputWrapper",
     "Target",
+    "check_new_folder",
     "inspect_checkpoint",
     "load_target",
     "save_target",
@@ -273,8 +276,7 @@ def save_target(target: Target, folder: Path | str, texts: Mapping[str, str] = M
         InputError: the folder holds something already, or cannot be written.
     """
     folder = Path(folder).absolute()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists already.", "Choose a new folder, or take the old one away.")
+    check_new_folder(folder)
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(parents=True)
@@ -288,6 +290,26 @@ def save_target(target: Target, folder: Path | str, texts: Mapping[str, str] = M
         raise InputError(f"{folder} cannot be written: {error.strerror}.", "Choose another folder.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Refuse a folder that `save_target` could not write, before anything is computed.
+
+    Raises:
+        InputError: it holds something already, or cannot be made there.
+    """
+    folder = folder.absolute()
+    try:
+        taken = folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir())))
+        parent = next(one for one in folder.parents if one.exists())
+        with tempfile.TemporaryDirectory(dir=parent, prefix=f".{folder.name}."):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{printable(folder)} cannot be written: {error.strerror}.", "Choose another folder."
+        ) from error
+    if taken:
+        raise InputError(f"{printable(folder)} exists already.", "Choose a new folder, or take the old one away.")
 
 
 def _write_files(target: Target, folder: Path) -> None:
@@ -363,12 +385,17 @@ def _behind(wrapper: OutputWrapper, target: Target, folder: Path) -> Target:
     wrapped = target.with_wrapper(wrapper)
     classes = target.facts.num_classes
     try:
-        fits = wrapped.released(torch.zeros(1, classes)).shape == (1, classes)
+        released = wrapped.released(torch.zeros(1, classes))
     except RuntimeError:
-        fits = False
-    if not fits:
+        released = torch.empty(0)
+    if released.shape != (1, classes):
         raise InputError(
             f"The wrapper saved in {folder} is not made for {classes} classes.",
+            "Save the defended model again, or take the sidecar away to audit the bare weights.",
+        )
+    if not released.isfinite().all():
+        raise InputError(
+            f"The wrapper saved in {folder} gives NaN or infinite numbers.",
             "Save the defended model again, or take the sidecar away to audit the bare weights.",
         )
     facts = wrapped.facts.model_copy(update={"wrapper_sha256": wrapper_digest(folder)})

@@ -37,7 +37,7 @@ def parse_toml(path: Path) -> dict[str, object]:
     """
     try:
         return tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of a number of thousands of digits it is a plain ValueError
         raise InputError(f"{printable(path)} is not valid TOML: {printable(error)}.", "Correct that line.") from error
 
 

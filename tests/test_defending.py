@@ -112,6 +112,39 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(world, report, tmp_
     assert not (tmp_path / "none").exists()
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("auditor.defending.open_inputs", None)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("file", "file/below", "link", "full", "x" * 300):
+        with pytest.raises(InputError, match=r"exists already|cannot be written") as caught:
+            defend_checkpoint(wanted(world, tmp_path / name))
+        assert caught.value.hint
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_names_in_a_report_or_of_a_folder_stay_text_on_the_card(world, report, tmp_path):
+    evil = "<script>|\n# `x`"
+    measured = [
+        one.model_copy(
+            update={"strongest": tuple(each.model_copy(update={"attack_id": evil}) for each in one.strongest)}
+        )
+        for one in report.defenses
+    ]
+    hostile = report.model_copy(update={"defenses": tuple(measured)})
+    copied = tmp_path / "<b>weights.safetensors"
+    copied.write_bytes(world[1].read_bytes())
+    defend_checkpoint(replace(wanted(world, tmp_path / "named", report=hostile), checkpoint=copied))
+    card = (tmp_path / "named" / "README.md").read_text(encoding="utf-8")
+    assert "\\<script\\>" in card
+    assert "\\<b\\>weights" in card
+    assert "<script>" not in card
+    assert "\n# `x`" not in card
+
+
 def test_a_defended_checkpoint_is_not_defended_twice(world, tmp_path):
     defend_checkpoint(wanted(world, tmp_path / "once", defense="temperature"))
     with pytest.raises(InputError, match="carries a defense already"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -64,6 +65,14 @@ def test_without_the_same_key_and_records_nothing_is_matched(changes, why):
     assert not found.paired
     assert (found.exposed.gained, found.exposed.change.method) == (None, "unpaired, from both intervals")
     assert f"records are not matched: {why}" in found.notes
+
+
+def test_exposure_at_another_confidence_is_not_compared():
+    after = exposing(AFTER, "a")
+    exposed = after.record_exposure
+    odd = exposed.model_copy(update={"flagged": replace(exposed.flagged, confidence=0.5)})
+    assert compare(exposing(BEFORE, "a"), after).exposed is not None
+    assert compare(exposing(BEFORE, "a"), after.model_copy(update={"record_exposure": odd})).exposed is None
 
 
 def test_what_is_not_judged_is_not_compared():

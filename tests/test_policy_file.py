@@ -61,6 +61,7 @@ def test_what_is_not_said_is_the_default(tmp_path, text):
         ("[severity]\nhigh = {tpr = 0.02, auc = 0.7}", "`severity`: high asks for less than moderate", "Correct it."),
         ("[severity]\nhigh = {tpr = 0.1, auc = 0.95}", "`severity`: critical asks for less than high", "Correct it."),
         ("[limits", "is not valid TOML", "Correct that line."),
+        (f"auc = 1{'0' * 6000}", "is not valid TOML", "Correct that line."),
         ("[gate]\nmodes = 3", "unknown key `gate.modes`", "Known there: families, mode, release, fail_on"),
         ("[gate]\nmode = 'soft'", "bad value for `gate.mode`", "Correct it."),
         ("[gate]\nfamilies = []", "bad value for `gate.families`", "Correct it."),

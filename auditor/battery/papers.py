@@ -153,6 +153,4 @@ LOKT = Paper(
     "Transfer, NeurIPS 2023",
     url="https://openreview.net/forum?id=NuoIThPPag",
 )
-BASELINE = Paper(
-    citation="A baseline of privaudit's own, without a paper", url="https://github.com/privaudit/privaudit"
-)
+BASELINE = Paper(citation="A baseline of privaudit's own, without a paper", url="")

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -287,6 +287,12 @@ def filled(architecture: Architecture, tensors: Mapping[str, Tensor], origin: st
     if architecture.source == "timm":
         with torch.device("meta"):  # so that an absurd size in a config is met before memory is
             refuse_misfit(architecture.build(), _shapes(tensors), origin, architecture.label)
+    elif architecture.head is not None:
+        with torch.random.fork_rng(devices=[]):
+            own = replace(architecture, head=None).build()
+        with torch.device("meta"):  # a factory may not bear it, its new head does
+            headed = place_head(own, architecture.head, architecture.num_classes, architecture.label)
+        refuse_misfit(headed, _shapes(tensors), origin, architecture.label)
     with torch.random.fork_rng(devices=[]):
         module = architecture.build()
     refuse_misfit(module, _shapes(tensors), origin, architecture.label)

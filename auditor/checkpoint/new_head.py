@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional
 
 from auditor.checkpoint.head import heads_of
 from auditor.errors import InputError
+from auditor.wrappers.base import Width
 
 __all__ = ["BottleneckHead", "LowRankHead", "NewHead", "linear_head", "place_head"]
 
@@ -23,7 +24,7 @@ class NewHead(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["low-rank", "bottleneck"]
-    width: PositiveInt
+    width: Width
     noisy: bool = True
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +16,7 @@ from auditor.checkpoint.config import read_json_object
 from auditor.checkpoint.new_head import NewHead
 from auditor.checkpoint.weights import WRAPPER_TENSORS, read_tensors, refuse_non_finite, serialise, sha256_of
 from auditor.errors import InputError
+from auditor.records import printable
 from auditor.wrappers import WRAPPERS, OutputWrapper
 
 __all__ = [
@@ -31,6 +32,9 @@ __all__ = [
 
 SIDECAR_NAME = "privaudit-wrapper.json"
 TRAINING_SIDECAR_NAME = "privaudit-training.json"
+_MOST_CHOSEN = 16
+_LONGEST_TOLD = 60
+_Name = Annotated[str, Field(pattern=r"\A[a-z][a-z0-9_]{0,39}\z")]  # it becomes part of a file's name
 _REMEDY = "Save the defended model again, or take the sidecar away to audit the bare weights."
 
 
@@ -46,10 +50,10 @@ class _Sidecar(BaseModel):
 class TrainedWith(BaseModel):
     """Which training-time defense made the weights, with what it settled on, and the head that it gave the network."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     defense: str
-    chosen: dict[str, float] = Field(default_factory=dict)
+    chosen: dict[_Name, float] = Field(default_factory=dict, max_length=_MOST_CHOSEN)
     head: NewHead | None = None
 
 
@@ -80,7 +84,7 @@ def read_wrapper(folder: Path, weights_sha256: str) -> OutputWrapper | None:
         raise _impossible(file, error) from error
     if sidecar.kind not in _KINDS:
         raise InputError(
-            f"{file} is of kind {sidecar.kind!r}, which this version does not know.",
+            f"{file} is of kind {_short(sidecar.kind)}, which this version does not know.",
             f"Known are {', '.join(_KINDS)}. {_REMEDY}",
         )
     if sidecar.weights_sha256 != weights_sha256:
@@ -122,6 +126,9 @@ def read_trained_with(folder: Path, weights_sha256: str) -> TrainedWith | None:
         raise _impossible(file, error) from error
     if sidecar.weights_sha256 != weights_sha256:
         raise InputError(f"{file} belongs to weights of another SHA-256 than those beside it.", _REMEDY)
+    head = sidecar.trained_with.head
+    if head is not None and not head.noisy:
+        raise InputError(f"{file} takes the noise of a bottleneck away: another model, of the same weights.", _REMEDY)
     return sidecar.trained_with
 
 
@@ -149,4 +156,10 @@ def _filled(file: Path, sidecar: _Sidecar) -> OutputWrapper:
 
 def _impossible(file: Path, error: ValidationError) -> InputError:
     problem = error.errors()[0]
-    return InputError(f"{file}: {'.'.join(map(str, problem['loc']))} is impossible: {problem['msg']}.", _REMEDY)
+    place = ".".join(_short(str(part)) for part in problem["loc"])
+    return InputError(f"{file}: {place} is impossible: {problem['msg']}.", _REMEDY)
+
+
+def _short(name: str) -> str:
+    """A name from the file, for a sentence."""
+    return printable(name if len(name) <= _LONGEST_TOLD else f"{name[:_LONGEST_TOLD]}…")

@@ -43,7 +43,9 @@ def gate(terminal: Terminal, report: Path, policy: Path | None, checkpoint: Path
     if checkpoint is not None:
         _refuse_another(audited, report, checkpoint)
     found = judge(audited, asked, now=judgement.now(), baseline=None if baseline is None else load_json(baseline))
-    for line in (*judgement.told(found), _of_what(audited, checkpoint)):
+    stated = "the report" if asked.gate.release is None else "the policy"
+    release = judgement.line("release", f"{found.release}, as {stated} says")
+    for line in (*judgement.told(found), release, _of_what(audited, checkpoint)):
         terminal.emit(line)
     return judgement.conclude(terminal, found)
 

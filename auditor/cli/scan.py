@@ -53,12 +53,13 @@ def scan(
 
     files = _files(terminal, outputs)
     check_outputs(files)
-    from auditor.audit import audit
-    from auditor.cli.progress import progress_on
-    from auditor.cli.summary import summary
     from auditor.policy_file import read_policy
 
     policy = None if arguments["policy"] is None else read_policy(arguments["policy"])
+    from auditor.audit import audit
+    from auditor.cli.progress import progress_on
+    from auditor.cli.summary import summary
+
     with progress_on(terminal) as progress:
         report = audit(audit_options(arguments), progress)
     write_outputs(report, files)

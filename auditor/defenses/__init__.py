@@ -28,6 +28,8 @@ from auditor.threat import Access
 
 __all__ = ["DEFENSES", "applied_to"]
 
+_LONGEST_TOLD = 60
+
 DEFENSES = (
     purifier.ROW,
     *purifier_specialised.ROWS,
@@ -69,9 +71,9 @@ def applied_to(target: Target) -> Applied | None:
     if name is None:
         return None
     for row in DEFENSES:
-        if row.card.id == name:
+        if row.card.id == name and (mark is None or row.retrain is not None):
             return Applied(row, {} if mark is None else mark.chosen)
     raise InputError(
-        f"The checkpoint was made by the defense {printable(name)}, which this version does not know.",
+        f"The checkpoint was made by the defense {printable(name[:_LONGEST_TOLD])}, which this version does not know.",
         "Audit it with the version of privaudit that wrote it.",
     )

@@ -16,6 +16,7 @@ __all__ = ["Card", "line_end", "read_key", "split", "with_key"]
 
 _BLOCK = re.compile(r"\A(\s*---[ \t]*(?:\r\n|\r|\n))((?:.*?(?:\r\n|\r|\n))??)(---[ \t]*(?:\r\n|\r|\n|\Z))", re.DOTALL)
 _MARK = "\ufeff"
+_MOST_ALIASES = 16  # aliases of aliases grow without bound once they are compared
 _BY_HAND = "Correct it by hand, or name another file."
 
 
@@ -88,6 +89,9 @@ def _loaded(front: str) -> Mapping[str, object]:
     import yaml
 
     try:
+        events = yaml.parse(front, Loader=yaml.SafeLoader)
+        if sum(isinstance(event, yaml.AliasEvent) for event in events) > _MOST_ALIASES:
+            raise InputError(f"The front matter of the card uses more than {_MOST_ALIASES} YAML aliases.", _BY_HAND)
         content = yaml.safe_load(front)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError("The front matter of the card is not valid YAML.", _BY_HAND) from error

@@ -13,6 +13,8 @@ from auditor.report.text import short
 
 __all__ = ["aggregates", "inert_json", "load_json", "render_json"]
 
+_LARGEST = 64 * 2**20
+_NAME = "Name a report.json that `privaudit scan` wrote."
 _AGAIN = "Make the report again with `privaudit scan`."
 
 
@@ -68,11 +70,13 @@ def load_json(path: Path) -> AuditReport:
 
 def _read(path: Path) -> str:
     try:
+        if not path.is_file() and path.exists():
+            raise InputError(f"{path}: the report cannot be read, this is no regular file.", _NAME)
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path}: larger than {_LARGEST >> 20} MiB, which no report is.", _AGAIN)
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: there is no such report.", "Name a report.json that `privaudit scan` wrote."
-        ) from error
+        raise InputError(f"{path}: there is no such report.", _NAME) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: the report cannot be read ({error.__class__.__name__}).", _AGAIN) from error
 

@@ -301,7 +301,7 @@ def _lower_the_leak(report: AuditReport) -> list[Action]:
     found = _take_defense(report, report.plan.release) if by_membership else []
     found += [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
     if by_membership and not found:
-        why = no_defense(report, report.plan.release)
+        why = f"{no_defense(report, report.plan.release)}{_how_to_measure(report)}"
         found = [Action(f"Do not release the {report.plan.release} as they are", why)]
         found += _correct_the_recipe(report)
         lesser = [access for access in pick.RELEASES if access.rank < report.plan.release.rank]
@@ -312,6 +312,14 @@ def _lower_the_leak(report: AuditReport) -> list[Action]:
             f"{no_defense(report, report.plan.release)} No lesser release came out without a leak.",
         )
     ]
+
+
+def _how_to_measure(report: AuditReport) -> str:
+    """What to run where nothing was measured that counts; empty where a piece of advice says why none is taken."""
+    release = report.plan.release
+    if defended.advice_at(report, release) is not None:
+        return ""
+    return f" To measure one: scan with --defenses; privaudit defenses lists those that count for {release}."
 
 
 def _correct_the_recipe(report: AuditReport) -> list[Action]:
@@ -329,7 +337,7 @@ def _take_defense(report: AuditReport, release: Access) -> list[Action]:
     if found is None:
         return []
     name = short(found.defense.card.title)
-    way = f"behind {name}" if found.defense.card.acts_on == "output" else f"after retraining with {name}"
+    way = f"behind the defense {name}" if found.defense.card.acts_on == "output" else f"after retraining with {name}"
     what = (
         f"{release} only"
         if release is not report.plan.release
@@ -416,7 +424,7 @@ def scope(report: AuditReport) -> str:
 def named(cards: Sequence[AttackCard]) -> str:
     """Attacks by title while they are few; the appendix names every one."""
     if len(cards) > _NAMED:
-        return f"{count(len(cards))} attacks named in the appendix"
+        return f"{count(len(cards))} attacks named in the report's appendix"
     return ", ".join(clean(card.title) for card in cards)
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Self, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from auditor.threat import Access
 
-__all__ = ["OutputWrapper", "Settings", "StoredSettings"]
+__all__ = ["OutputWrapper", "Settings", "StoredSettings", "Width"]
 
 Settings: TypeAlias = Mapping[str, int | float | tuple[int, ...]]
+Width: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class StoredSettings(BaseModel):

@@ -6,12 +6,12 @@ import hashlib
 from typing import Self
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from auditor.threat import Access
-from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings
+from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings, Width
 from auditor.wrappers.membership_net import MembershipNet
 
 __all__ = ["MemGuardNoise"]
@@ -25,8 +25,8 @@ _GRID = 10_000  # the draw must not depend on the last bits of a probability, wh
 
 
 class _Stored(StoredSettings):
-    num_classes: PositiveInt
-    hidden: tuple[PositiveInt, ...]
+    num_classes: Width
+    hidden: tuple[Width, ...]
     budget: float = Field(ge=0, le=2)
     step: float = Field(gt=0, le=10)
     steps: int = Field(gt=0, le=1000)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Self
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
 from auditor.threat import Access
-from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings
+from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings, Width
 from auditor.wrappers.membership_net import MembershipNet
 
 __all__ = ["Perturbed"]
@@ -18,8 +18,8 @@ _SMALLEST = 1e-6
 
 
 class _Stored(StoredSettings):
-    num_classes: PositiveInt
-    hidden: tuple[PositiveInt, ...]
+    num_classes: Width
+    hidden: tuple[Width, ...]
     step: float = Field(gt=0, le=1)
     steps: int = Field(gt=0, le=1000)
     tolerance: float = Field(ge=0, le=100)

@@ -6,18 +6,17 @@ from itertools import pairwise
 from typing import Self
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from auditor.threat import Access
-from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings
+from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings, Width
 
 __all__ = ["InversionPurifierNet", "MembershipPurifierNet", "PurifierNet"]
 
 
 class _Stored(StoredSettings):
-    num_classes: PositiveInt
-    hidden: tuple[PositiveInt, ...]
+    num_classes: Width
+    hidden: tuple[Width, ...]
 
 
 class PurifierNet(OutputWrapper):

@@ -137,6 +137,9 @@ def test_hostile_names_stay_inside_the_section():
     assert set(yaml.safe_load(split(text).front)) == {"model-index"}
 
 
+BOMB = "".join(f"m{n + 1}: &m{n + 1} [*m{n}, *m{n}]\n" for n in range(60))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -151,6 +154,7 @@ def test_hostile_names_stay_inside_the_section():
         ("---\nmodel-index: &a []\nother: *a\n---\n", "cannot be exchanged|not valid YAML"),
         ("---\nmodel-index: []\nmodel-index: [{name: x}]\n---\n", "cannot be exchanged"),
         ("---\n" + "a: [" * 3000 + "\n---\n", "not valid YAML"),
+        ("---\nm0: &m0 [x]\n" + BOMB + "---\n", "more than 16 YAML aliases"),
     ],
 )
 def test_what_cannot_be_edited_is_refused(text, told):

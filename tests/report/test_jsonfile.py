@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import pytest
 
@@ -73,3 +74,13 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         load_json(binary)
+
+
+def test_what_has_no_end_or_is_far_too_large_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(65 * 2**20)
+    for name, told in (("pipe.json", "no regular file"), ("large.json", "larger than 64 MiB")):
+        with pytest.raises(InputError, match=told) as caught:
+            load_json(tmp_path / name)
+        assert caught.value.hint

@@ -143,7 +143,10 @@ def test_where_nothing_helps_the_weights_a_defended_lesser_release_is_offered():
     assert second.startswith(
         "No measured defense was shown to close the leak; first to try: release scores only, behind "
     )
-    assert actions[0].effect == "No defense that counts under release of weights was measured."
+    assert actions[0].effect == (
+        "No defense that counts under release of weights was measured. To measure one: scan with --defenses; "
+        "privaudit defenses lists those that count for weights."
+    )
     assert actions[1].effect.startswith("This file with Purifier (2020, basic) leaks less")
     assert "AUC lies above its limit of 0.60: a leak remains." in actions[1].effect
     assert "Not stopped: " in actions[1].effect
