@@ -313,6 +313,18 @@ def test_another_wrapper_around_the_same_weights_is_another_model(tmp_path, monk
     assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(tmp_path / "model.safetensors")) == 2
 
 
+@pytest.mark.parametrize(("noisy", "code"), [(True, 0), (False, 2)])
+def test_a_bottleneck_without_its_noise_is_another_model(tmp_path, monkeypatch, noisy, code):
+    from auditor.checkpoint.new_head import NewHead
+    from auditor.checkpoint.sidecar import TrainedWith, write_trained_with
+
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    found = of_file(b"weights", trained_with="mid")
+    mark = TrainedWith(defense="mid", head=NewHead(kind="bottleneck", width=3, noisy=noisy))
+    write_trained_with(mark, tmp_path, found.model.sha256)
+    assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(tmp_path / "model.safetensors")) == code
+
+
 @pytest.mark.parametrize(
     "arguments", ["gate", "gate nowhere.json", "gate report.json --checkpoint nowhere", "gate report.json --policy ."]
 )

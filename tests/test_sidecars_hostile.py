@@ -63,7 +63,6 @@ def test_it_is_read_as_it_was_saved(trained):
         (("trained_with", "head", "width", 10**30), "width is impossible"),
         (("trained_with", "head", "width", 10**9), "width is impossible"),
         (("trained_with", "head", "width", 1_000_000), "does not fit"),
-        (("trained_with", "head", "noisy", False), "takes the noise"),
         (("trained_with", "chosen", {"beta": math.nan}), "beta is impossible"),
         (("trained_with", "chosen", {"beta": math.inf}), "beta is impossible"),
         (("trained_with", "chosen", {"../../evil": 1.0}), "is impossible"),

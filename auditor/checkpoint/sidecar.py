@@ -84,7 +84,7 @@ def read_wrapper(folder: Path, weights_sha256: str) -> OutputWrapper | None:
         raise _impossible(file, error) from error
     if sidecar.kind not in _KINDS:
         raise InputError(
-            f"{file} is of kind {_short(sidecar.kind)}, which this version does not know.",
+            f"{file} is of kind {_short(sidecar.kind)!r}, which this version does not know.",
             f"Known are {', '.join(_KINDS)}. {_REMEDY}",
         )
     if sidecar.weights_sha256 != weights_sha256:
@@ -126,9 +126,6 @@ def read_trained_with(folder: Path, weights_sha256: str) -> TrainedWith | None:
         raise _impossible(file, error) from error
     if sidecar.weights_sha256 != weights_sha256:
         raise InputError(f"{file} belongs to weights of another SHA-256 than those beside it.", _REMEDY)
-    head = sidecar.trained_with.head
-    if head is not None and not head.noisy:
-        raise InputError(f"{file} takes the noise of a bottleneck away: another model, of the same weights.", _REMEDY)
     return sidecar.trained_with
 
 

@@ -75,5 +75,6 @@ def defend(terminal: Terminal, report: Path | None, **arguments: Unpack[_Argumen
         terminal.say("For an API only, do not publish: files in it hold values derived from single training records.")
     elif found.target.wrapper is not None:
         terminal.say("For an API only: the weights in it are the undefended ones.")
+    terminal.say(f"Attack it through its defense: privaudit scan {arguments['output']} --data {arguments['data']}")
     terminal.emit(str(arguments["output"]))
     return Exit.DONE

@@ -59,8 +59,8 @@ def _of_what(audited: AuditReport, checkpoint: Path | None) -> str:
 
 
 def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> None:
-    """The report of another model never passes: neither of other weights nor of another wrapper around them."""
-    from auditor.checkpoint.sidecar import wrapper_digest
+    """The report of another model never passes: of other weights, another wrapper, or without its noise."""
+    from auditor.checkpoint.sidecar import read_trained_with, wrapper_digest
     from auditor.checkpoint.weights import locate, sha256_of
     from auditor.errors import InputError
 
@@ -76,6 +76,12 @@ def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> Non
         raise InputError(
             f"{report} is of the same weights behind another output wrapper than the one in {files.folder}.",
             "Audit the folder as it is.",
+        )
+    mark = read_trained_with(files.folder, shown)
+    if mark is not None and mark.head is not None and not mark.head.noisy:
+        raise InputError(
+            f"{report} does not say that the noise of the bottleneck was left away, as it is in {files.folder}.",
+            "Release the folder as `privaudit defend` wrote it.",
         )
 
 

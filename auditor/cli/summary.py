@@ -14,6 +14,7 @@ from auditor.findings import (
     DefenseResult,
     Failed,
     InversionResult,
+    Severity,
     Skipped,
     Verdict,
     VerdictState,
@@ -32,7 +33,8 @@ _STYLES = {
 
 def summary(report: AuditReport) -> Text:
     """A few lines for a person who waits; the report says it all."""
-    told = (*_policy(report), *_canaries(report), *_missing(report), *_doubts(report), _cost(report))
+    release = (*_severity(report), *_advice(report), *_policy(report), *_canaries(report))
+    told = (*release, *_missing(report), *_doubts(report), _cost(report))
     return Text("\n").join([Text(), *_tiles(report), *_judged(report), *map(_plain, told)])
 
 
@@ -56,6 +58,17 @@ def _judged(report: AuditReport) -> Iterator[Text]:
     for verdict in report.verdicts:
         if verdict.access is report.plan.release:
             yield _plain(verdict.sentence)
+
+
+def _severity(report: AuditReport) -> Iterator[str]:
+    if report.severity is not Severity.NONE:
+        yield f"severity: {report.severity}"
+
+
+def _advice(report: AuditReport) -> Iterator[str]:
+    for advice in report.advice:
+        if advice.release is report.plan.release:
+            yield " ".join(f"defenses: {advice.sentence} {advice.not_stopped}".split())
 
 
 def _policy(report: AuditReport) -> Iterator[str]:

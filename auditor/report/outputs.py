@@ -51,20 +51,29 @@ def check_outputs(paths: Iterable[Path]) -> None:
 def write_outputs(report: AuditReport, paths: Iterable[Path]) -> None:
     """Write the report to each path in the format of its suffix; missing folders are made.
 
-    Files get their names only when all of them are rendered and complete. PDF comes after the others, because it is
-    the format that can fail on a good report: then the others stand, and the failure is raised.
+    Files get their names only when all of them are complete, and PDF after the others. A format that fails on a good
+    report withholds no other one: from the JSON it can be made again.
 
     Raises:
         InputError: a path fails `check_outputs`, or cannot be written.
-        PrivauditError: the PDF cannot be made; every other file is written.
+        PrivauditError: a format cannot be made; every other file is written.
     """
     wanted = tuple(dict.fromkeys(paths))
     check_outputs(wanted)
     printed = [path for path in wanted if _suffix(path) == ".pdf"]
-    others = [path for path in wanted if path not in printed]
-    _write({path: _FORMATS[_suffix(path)](report) for path in others})
-    if printed:
-        _write(dict.fromkeys(printed, _printed(report, printed[0], others)))
+    written: list[Path] = []
+    failed: dict[Path, Exception] = {}
+    for batch in ([path for path in wanted if path not in printed], printed):
+        ready: dict[Path, str | bytes] = {}
+        for path in batch:
+            try:
+                ready[path] = _FORMATS[_suffix(path)](report)
+            except Exception as error:  # noqa: BLE001 - the other formats are written, and then it is told
+                failed[path] = error
+        _write(ready)
+        written += ready
+    for path, cause in failed.items():
+        raise _not_written(path, cause, written) from cause
 
 
 def write_text(path: Path, text: str) -> None:
@@ -91,13 +100,11 @@ def _existing() -> str:
     return f"There are {', '.join(_FORMATS)}."
 
 
-def _printed(report: AuditReport, path: Path, others: Sequence[Path]) -> str | bytes:
-    try:
-        return _FORMATS[".pdf"](report)
-    except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        hint = f"Written are {', '.join(map(str, others))}." if others else "Choose another format."
-        raise PrivauditError(f"{path} is not written: making the PDF failed ({what}).", hint) from error
+def _not_written(path: Path, error: Exception, written: Sequence[Path]) -> PrivauditError:
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    names = ", ".join(map(str, written))
+    hint = f"Written are {names}." if names else "Choose another format."
+    return PrivauditError(f"{path} is not written: making it failed ({what}).", hint)
 
 
 def _check_place(path: Path) -> None:

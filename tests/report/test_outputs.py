@@ -77,14 +77,15 @@ def test_without_pango_a_pdf_is_refused_before_anything_runs(tmp_path, monkeypat
         check_outputs([tmp_path / "report.html", tmp_path / "report.pdf"])
 
 
-def test_a_format_that_fails_leaves_nothing_half_written(tmp_path, monkeypatch):
+def test_a_format_that_fails_withholds_no_other_format(tmp_path, monkeypatch):
     def fail(report):
-        raise InputError("no")
+        raise RuntimeError("a template is missing")
 
     monkeypatch.setitem(outputs._FORMATS, ".md", fail)
-    with pytest.raises(InputError):
-        write_outputs(leaky(), [tmp_path / "report.json", tmp_path / "report.md"])
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(PrivauditError, match=r"report\.md is not written.*a template is missing"):
+        write_outputs(leaky(), [tmp_path / "report.md", tmp_path / "report.json"])
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert load_json(tmp_path / "report.json") == leaky()
 
 
 def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
