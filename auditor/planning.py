@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -169,11 +169,23 @@ class Preview:
         priced = {*self.plan.attacks, *self.plan.defenses}
         lines = [
             self.plan.describe({name: f"{named[name]}{probes.get(name, '')}" for name in named if name in priced}),
+            *self._defenses_not_run(),
             *[f"undecided  {sentence}" for sentence in self.undecided],
             *[f"cost       {name:35} {seconds}" for name, seconds in named.items() if name not in priced],
             f"cost       {'all':35} {spoken(self.cost.cpu_seconds)} of CPU time, {self._wall()}",
         ]
         return "\n".join(lines)
+
+    def _defenses_not_run(self) -> Iterator[str]:
+        names = [one.name for one in BUDGETS]
+        reasons: dict[str, list[str]] = {}
+        for row in DEFENSES:
+            dear = names.index(row.budget) > names.index(self.plan.budget)
+            if row.card.id not in self.plan.defenses:
+                reason = f"runs from --budget {row.budget}, or where --defenses names it" if dear else "not asked for"
+                reasons.setdefault(reason, []).append(row.card.id)
+        for reason, ids in reasons.items():
+            yield f"not run    {', '.join(ids)}: {reason}"
 
     @property
     def training_seconds(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -13,8 +14,11 @@ from auditor.report.text import short
 
 __all__ = ["aggregates", "inert_json", "load_json", "render_json"]
 
+Number = TypeVar("Number", int, float)
+
 _LARGEST = 64 * 2**20
 _NAME = "Name a report.json that `privaudit scan` wrote."
+_LARGEST_NUMBER = 1e100  # far from where arithmetic on what is printed overflows
 _AGAIN = "Make the report again with `privaudit scan`."
 
 
@@ -82,10 +86,24 @@ def _read(path: Path) -> str:
 
 
 def _parse(path: Path, text: str) -> object:
-    """The JSON value; NaN and infinities, which Python's parser lets through, are refused."""
+    """The JSON value; NaN and infinities, which Python's parser lets through, and absurd numbers are refused."""
     try:
-        content: object = json.loads(text)
+        content: object = json.loads(text, parse_float=_float, parse_int=_int)
         json.dumps(content, allow_nan=False)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: this is not valid JSON with finite numbers.", _AGAIN) from error
     return content
+
+
+def _float(told: str) -> float:
+    return _sane(float(told))
+
+
+def _int(told: str) -> int:
+    return _sane(int(told))
+
+
+def _sane(number: Number) -> Number:
+    if abs(number) > _LARGEST_NUMBER:
+        raise ValueError("too large a number")
+    return number

@@ -56,7 +56,17 @@ def test_a_report_that_does_not_fit_is_named(change, told, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", '{"a": NaN}', '{"a": 1e999}', "[" * 100_000, '{"schema_version": -Infinity}']
+    "text",
+    [
+        "",
+        "{",
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": -1e308}',
+        f'{{"a": 1{"0" * 400}}}',
+        "[" * 100_000,
+        '{"schema_version": -Infinity}',
+    ],
 )
 def test_what_is_not_json_is_refused(text, tmp_path):
     path = tmp_path / "report.json"
