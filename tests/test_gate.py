@@ -325,6 +325,17 @@ def test_a_bottleneck_without_its_noise_is_another_model(tmp_path, monkeypatch, 
     assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(tmp_path / "model.safetensors")) == code
 
 
+@pytest.mark.parametrize(("reported", "written"), [("mid", None), (None, "mid"), ("mid", "calor")])
+def test_weights_said_to_be_trained_otherwise_are_another_model(tmp_path, monkeypatch, reported, written):
+    from auditor.checkpoint.sidecar import TrainedWith, write_trained_with
+
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    found = of_file(b"weights", trained_with=reported)
+    if written is not None:
+        write_trained_with(TrainedWith(defense=written), tmp_path, found.model.sha256)
+    assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(tmp_path / "model.safetensors")) == 2
+
+
 @pytest.mark.parametrize(
     "arguments", ["gate", "gate nowhere.json", "gate report.json --checkpoint nowhere", "gate report.json --policy ."]
 )

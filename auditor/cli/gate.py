@@ -78,6 +78,11 @@ def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> Non
             "Audit the folder as it is.",
         )
     mark = read_trained_with(files.folder, shown)
+    if (None if mark is None else mark.defense) != audited.model.trained_with:
+        raise InputError(
+            f"{report} and {files.folder} do not say alike with which defense the weights were trained.",
+            "Audit the folder as it is.",
+        )
     if mark is not None and mark.head is not None and not mark.head.noisy:
         raise InputError(
             f"{report} does not say that the noise of the bottleneck was left away, as it is in {files.folder}.",
