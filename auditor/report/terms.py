@@ -98,10 +98,10 @@ GLOSSARY = (
     (
         "Fidelity",
         (
-            "How far an implementation goes back to the method it is named after: official-code-derived, what the authors' "
-            "own code does; third-party-derived, what an implementation by others does; account-derived, what others tell "
-            "of the paper; reconstruction, our reading of an abstract; mechanics-tested only, never run here at the size "
-            "it is made for."
+            "How far an implementation goes back to the method it is named after: official-code-derived, what the "
+            "authors' own code does; third-party-derived, what an implementation by others does; account-derived, what "
+            "others tell of the paper; reconstruction, our reading of an abstract; mechanics-tested only, never run "
+            "here at the size it is made for."
         ),
     ),
 )
