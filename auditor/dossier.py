@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from auditor.case import Case
+from auditor.comparison import not_planned
 from auditor.findings import (
     AuditReport,
     CanaryAudit,
@@ -112,6 +113,7 @@ def _keep(case: Case, name: str, found: Found, stage: Literal["target alone", "c
         controls=found.controls,
         checks=found.checks,
         defenses=found.defenses,
+        defenses_not_planned=not_planned(case.plan),
         advice=found.advice,
         verdicts=found.verdicts,
         severity=severity_of(found.verdicts, membership, case.options.release, case.plan.severity),

@@ -832,6 +832,7 @@ class AuditReport(Part):
     controls: tuple[ControlResult, ...]
     checks: tuple[Check, ...]
     defenses: tuple[DefenseResult, ...]
+    defenses_not_planned: tuple[DefenseResult, ...] = ()
     advice: tuple[DefenseAdvice, ...] = ()
     verdicts: tuple[Verdict, ...]
     severity: Severity

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from auditor.battery import (
-    BUDGETS,
     CARDS,
     INVERSION,
     MEMBERSHIP,
@@ -22,8 +21,9 @@ from auditor.battery import (
     Plan,
     attacks_at,
     budget_named,
-    chosen_ids,
+    planned_at,
     queries_for,
+    why_not_planned,
 )
 from auditor.checkpoint.weights import sha256_of
 from auditor.compute import PLAN_NAME, RunFolder, default_workers, digest, generator
@@ -177,12 +177,9 @@ class Preview:
         return "\n".join(lines)
 
     def _defenses_not_run(self) -> Iterator[str]:
-        names = [one.name for one in BUDGETS]
         reasons: dict[str, list[str]] = {}
         for row in DEFENSES:
-            dear = names.index(row.budget) > names.index(self.plan.budget)
-            if row.card.id not in self.plan.defenses:
-                reason = f"runs from --budget {row.budget}, or where --defenses names it" if dear else "not asked for"
+            if reason := why_not_planned(row.card.id, row.budget, self.plan.defenses, self.plan):
                 reasons.setdefault(reason, []).append(row.card.id)
         for reason, ids in reasons.items():
             yield f"not run    {', '.join(ids)}: {reason}"
@@ -436,10 +433,7 @@ def _refuse_other_generator(plan: Plan, own: OwnGenerator | None, source: Path) 
 
 def _defenses_at(budget: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The defenses asked for, else all that the budget pays for."""
-    if wanted is not None:
-        return chosen_ids(wanted, [one.card.id for one in DEFENSES], "--defenses")
-    names = [one.name for one in BUDGETS]
-    return tuple(one.card.id for one in DEFENSES if names.index(one.budget) <= names.index(budget))
+    return planned_at(budget, {one.card.id: one.budget for one in DEFENSES}, wanted, "--defenses")
 
 
 def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:

@@ -147,9 +147,9 @@ class _Trials:
     def models(self, workers: int) -> Iterator[Item]:
         """Asking the target, training the others and asking them."""
         plan = self.plan
-        yield Item("ask the target", "target", self._asking(self.target))
-        loading, training = self._training()
-        answering = self._asking(self.target) + self._refitting()
+        yield Item("ask the target", "target", self._asking)
+        loading, training = self._training
+        answering = self._asking + self._refitting()
         if plan.given is not None:
             yield Item("ask the given shadows", "shadows", answering, plan.shadows, spread=True)
         else:
@@ -164,6 +164,7 @@ class _Trials:
             half = (plan.evaluated + plan.others) // 2
             yield Item(phase, "class controls", training(half) + answering, plan.class_controls, spread=True)
 
+    @cached_property
     def _training(self) -> tuple[Spent, Callable[[int], Spent]]:
         """What a process loads before it can train, and what a model costs that trains on so many records."""
         records, recipe = self.audit_set.records, self.plan.recipe
@@ -182,11 +183,12 @@ class _Trials:
         further = line.second.rise_to(longer) * ((recipe.epochs - 1) / (_TRIAL_EPOCHS * line.more))
         return loading, lambda seen: line.at(seen) + further * seen
 
-    def _asking(self, target: Target) -> Spent:
+    @cached_property
+    def _asking(self) -> Spent:
         """One model about the audit set and the calibrating records."""
         records = self.audit_set.records
         line = line_of(
-            lambda some: observe_outputs(target, some.inputs, some.labels, self.plan.queries),
+            lambda some: observe_outputs(self.target, some.inputs, some.labels, self.plan.queries),
             _some(records),
             least=_ASKED_RECORDS,
             most=records.n,
@@ -335,11 +337,11 @@ class _Trials:
     def _defending(self, defense: Defense) -> Iterator[Item]:
         """Training or fitting it for the target and for every shadow, asking all of them, and attacking twice."""
         plan, applied = self.plan, Applied(defense)
-        once = self._asking(self.target)
+        once = self._asking
         each = once + self._fitting(applied) if defense.wrap is not None else once
         models = plan.shadows
         if defense.retrain is not None:
-            models, training = plan.retrained_shadows, self._training()[1](plan.evaluated + plan.others)
+            models, training = plan.retrained_shadows, self._training[1](plan.evaluated + plan.others)
             each += training * defense.trainings
             once += training * defense.settling
         yield Item("defenses", defense.card.id, once + each + self._comparing(defense))

@@ -1,6 +1,7 @@
 """Defenses in an audit: twins, adaptive attackers, probes, inversion, advice, resuming, and what goes wrong."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,7 +9,15 @@ from auditor import comparison
 from auditor.audit import AuditOptions, audit
 from auditor.comparison.advice import advise
 from auditor.defense import UnfitDefenseError
-from auditor.findings import DefenseCard, DefenseProbeResult, DefenseResult, Fidelity, StrongestAttack
+from auditor.findings import (
+    DefenseCard,
+    DefenseProbeResult,
+    DefenseResult,
+    Failed,
+    Fidelity,
+    Skipped,
+    StrongestAttack,
+)
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 from tests.digits import parts, trained_weights, write_splits
@@ -125,6 +134,30 @@ def test_a_defense_that_fails_is_an_outcome_and_the_others_go_on(world, report, 
     assert found["aeppt"].status == status
     assert str(error) in found["aeppt"].reason
     assert found["top-3"].status == "completed"
+
+
+def test_defenses_that_the_plan_does_without_are_named_with_the_reason(report):
+    left = {one.card.id: (one.status, one.reason) for one in report.defenses_not_planned}
+    assert set(left) == {row.card.id for row in comparison.DEFENSES} - set(MEASURED)
+    assert left["memguard"] == ("skipped", "runs from --budget thorough")
+    assert left["labels-only"] == ("skipped", "not asked for")
+
+
+def test_what_did_not_run_through_a_defense_is_named():
+    class Told:
+        def __init__(self, scored, reasons):
+            self.scored, self.exhibit = scored, comparison.inversion.Exhibit(reasons=reasons)
+
+    failed = SimpleNamespace(outcome=Failed(error="RuntimeError: no"))
+    skipped = SimpleNamespace(outcome=Skipped(reason="needs more"))
+    before = Told({}, {"inversion-network": "images are smaller", "miface": comparison.inversion.NOT_ASKED})
+    found = list(comparison.effects.not_run_of(before, Told({"gap": failed}, {"miface": "crashed"}), {"loss": skipped}))
+    assert found == [
+        "gap: RuntimeError: no",
+        "loss, static: needs more",
+        "inversion-network, undefended: images are smaller",
+        "miface: crashed",
+    ]
 
 
 # --- advice ----------------------------------------------------------------------------------------------------------

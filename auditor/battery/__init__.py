@@ -9,7 +9,7 @@ from auditor.battery.plan import (
     Plan,
     attacks_at,
     budget_named,
-    chosen_ids,
+    planned_at,
     probes_for,
     queries_for,
     run_battery,
@@ -17,6 +17,7 @@ from auditor.battery.plan import (
     run_output_matrix,
     software,
     why_not,
+    why_not_planned,
 )
 from auditor.battery.rules import Ahead
 
@@ -35,7 +36,7 @@ __all__ = [
     "Plan",
     "attacks_at",
     "budget_named",
-    "chosen_ids",
+    "planned_at",
     "probes_for",
     "queries_for",
     "run_battery",
@@ -44,4 +45,5 @@ __all__ = [
     "software",
     "title_of",
     "why_not",
+    "why_not_planned",
 ]

@@ -35,7 +35,7 @@ __all__ = [
     "Plan",
     "attacks_at",
     "budget_named",
-    "chosen_ids",
+    "planned_at",
     "probes_for",
     "queries_for",
     "run_battery",
@@ -43,6 +43,7 @@ __all__ = [
     "run_output_matrix",
     "software",
     "why_not",
+    "why_not_planned",
 ]
 
 
@@ -287,11 +288,43 @@ def attacks_at(budget: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
         InputError: one asked for is unknown.
     """
+    return planned_at(budget, {one.card.id: one.budget for one in (*MEMBERSHIP, *INVERSION)}, wanted, "--attacks")
+
+
+def planned_at(budget: str, least: Mapping[str, str], wanted: Sequence[str] | None, option: str) -> tuple[str, ...]:
+    """The ids asked for, else all that the budget pays for.
+
+    Args:
+        budget: What is spent.
+        least: The smallest budget that pays for each, by id, in the order of the table.
+        wanted: The ids asked for, if any are.
+        option: What asked for them.
+
+    Raises:
+        InputError: one asked for is unknown.
+    """
     if wanted is not None:
-        return chosen_ids(wanted, [card.id for card in CARDS], "--attacks")
+        return chosen_ids(wanted, tuple(least), option)
+    return tuple(name for name, one in least.items() if not _dear(one, budget))
+
+
+def why_not_planned(name: str, least: str, planned: Sequence[str], plan: Plan) -> str:
+    """Why a plan does without an attack or a defense, or nothing.
+
+    Args:
+        name: Its id.
+        least: The smallest budget that pays for it.
+        planned: The ids that the plan names.
+        plan: Its budget counts.
+    """
+    if name in planned:
+        return ""
+    return f"runs from --budget {least}" if _dear(least, plan.budget) else "not asked for"
+
+
+def _dear(least: str, budget: str) -> bool:
     names = [one.name for one in BUDGETS]
-    paid = names[: names.index(budget) + 1]
-    return tuple(one.card.id for one in (*MEMBERSHIP, *INVERSION) if one.budget in paid)
+    return names.index(least) > names.index(budget)
 
 
 def probes_for(plan: Plan) -> tuple[Probe, ...]:
@@ -312,11 +345,7 @@ def why_not(attack: Attack, plan: Plan, shows: Access) -> str:
 
 
 def _not_planned(attack: Attack | InversionAttack, plan: Plan) -> str:
-    names = [one.name for one in BUDGETS]
-    if attack.card.id in plan.attacks:
-        return ""
-    dear = names.index(attack.budget) > names.index(plan.budget)
-    return f"runs from --budget {attack.budget}" if dear else "not asked for"
+    return why_not_planned(attack.card.id, attack.budget, plan.attacks, plan)
 
 
 def run_inversion_battery(plan: Plan, workshop: Workshop, models: Models) -> Inversions:

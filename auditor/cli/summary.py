@@ -89,7 +89,11 @@ def _missing(report: AuditReport) -> Iterator[str]:
                 skipped.setdefault(reason, []).append(result.card.id)
             case Failed(error=error):
                 yield f"failed {result.card.id}: {error}"
-    others: tuple[InversionResult | DefenseResult, ...] = (*report.inversion, *report.defenses)
+    others: tuple[InversionResult | DefenseResult, ...] = (
+        *report.inversion,
+        *report.defenses,
+        *report.defenses_not_planned,
+    )
     for other in others:
         if other.status == "skipped":
             skipped.setdefault(other.reason, []).append(other.card.id)

@@ -13,11 +13,12 @@ from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from itertools import cycle
 
+from auditor.battery import Plan, why_not_planned
 from auditor.comparison.advice import advise
 from auditor.comparison.bench import Bench, Side
-from auditor.comparison.costs import accuracy_change, behaviour_of, costs_of, timed
+from auditor.comparison.costs import accuracy_change, costs_of, timed
 from auditor.comparison.defended import defend, settle
-from auditor.comparison.effects import effects_of, probes_of, strongest_of
+from auditor.comparison.effects import effects_of, not_run_of, probes_of, static_of, strongest_of
 from auditor.comparison.inversion import inversion_effects
 from auditor.defense import Applied, Defense, UnfitDefenseError
 from auditor.defenses import DEFENSES
@@ -26,7 +27,7 @@ from auditor.laboratory import Laboratory
 from auditor.membership.measure import crash_report
 from auditor.target import Target
 
-__all__ = ["Bench", "advise", "compare_all"]
+__all__ = ["Bench", "advise", "compare_all", "not_planned"]
 
 _VOID = (
     "Whoever holds the file leaves an output-time defense away: with released weights {title} buys nothing, and only "
@@ -37,6 +38,16 @@ _VOID = (
 def compare_all(bench: Bench) -> tuple[DefenseResult, ...]:
     """Every defense that the plan names, in the order of the table."""
     return tuple(_compare(one, bench) for one in DEFENSES if one.card.id in bench.plan.defenses)
+
+
+def not_planned(plan: Plan) -> tuple[DefenseResult, ...]:
+    """The defenses that the plan does without, each with the reason."""
+    reasons = {one.card.id: why_not_planned(one.card.id, one.budget, plan.defenses, plan) for one in DEFENSES}
+    return tuple(
+        DefenseResult(card=one.card, status="skipped", reason=reasons[one.card.id])
+        for one in DEFENSES
+        if reasons[one.card.id]
+    )
 
 
 def _compare(defense: Defense, bench: Bench) -> DefenseResult:
@@ -72,8 +83,8 @@ def _measured(defense: Defense, bench: Bench) -> DefenseResult:
     retrained = defense.retrain is not None
     before = bench.twin if retrained else bench.as_it_is
     defended, made = timed("fit it to the model", lambda: _defended(applied, laboratory, bench))
-    after = bench.attacked(laboratory, defended, before.shadows)
-    plain, guarded = (behaviour_of(one.target, laboratory.audit_set, bench.jury) for one in (before, after))
+    after = bench.attacked(applied.key, laboratory, defended, before.shadows)
+    static, plain, guarded = static_of(bench, before, after), before.behaviour, after.behaviour
     training = [one.laboratory.training_of(bench.design.twin) for one in (before, after)] if retrained else []
     timings = [*training, plain.asking, guarded.asking]
     return DefenseResult(
@@ -82,11 +93,11 @@ def _measured(defense: Defense, bench: Bench) -> DefenseResult:
         baseline="twin" if retrained else "target",
         shadows=len(after.shadows),
         chosen=dict(applied.chosen),
-        effects=tuple(effects_of(bench, before, after)),
+        effects=tuple(effects_of(bench, before, after, static)),
         strongest=tuple(strongest_of(before, after)),
-        not_run=after.not_run,
+        not_run=tuple(not_run_of(before, after, static)),
         probes=tuple(probes_of(defense, after)),
-        inversion=_inverted(applied, bench, before, after),
+        inversion=_inverted(before, after),
         costs=costs_of(plain, guarded, same_weights=not retrained),
         accuracy_change=accuracy_change(plain, guarded, choosing=False),
         accuracy_change_at_choice=accuracy_change(plain, guarded, choosing=True),
@@ -121,8 +132,6 @@ def _defended(applied: Applied, laboratory: Laboratory, bench: Bench) -> Target:
     return laboratory.load_defended(bench.design.twin)
 
 
-def _inverted(applied: Applied, bench: Bench, before: Side, after: Side) -> tuple[InversionEffect, ...]:
-    retrained = applied.defense.retrain is not None
-    plain = bench.exhibit(before.target, "undefended-twin" if retrained else "target", white_box=retrained)
-    guarded = bench.exhibit(after.target, applied.key, white_box=retrained, opened=applied.defense.opened)
-    return () if plain is None or guarded is None else inversion_effects(plain, guarded, bench.plan.limits)
+def _inverted(before: Side, after: Side) -> tuple[InversionEffect, ...]:
+    plain, guarded = before.exhibit, after.exhibit
+    return () if plain is None or guarded is None else inversion_effects(plain, guarded, after.plan.limits)

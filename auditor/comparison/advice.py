@@ -119,8 +119,13 @@ def _not_stopped(candidates: Sequence[_Candidate], release: Access) -> str:
 
 
 def _about(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"
+    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f}; {_counted(estimate)})"
 
 
 def _points(change: Estimate) -> str:
-    return f"{100 * change.value:+.1f} points ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
+    ends = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
+    return f"{100 * change.value:+.1f} points ({ends}; {_counted(change)})"
+
+
+def _counted(estimate: Estimate) -> str:
+    return ", ".join(f"{count:,} {unit}" for unit, count in estimate.n.items())

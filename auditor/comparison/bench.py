@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.battery import MEMBERSHIP, Plan, probes_for, why_not
+from auditor.comparison.costs import Behaviour, behaviour_of
 from auditor.comparison.inversion import Exhibit, exhibit
 from auditor.findings import Role
 from auditor.inversion import Workshop
@@ -35,42 +36,32 @@ class Side:
     """A model with the panel in front of it: an undefended one, or a defended one and attackers who know of that.
 
     Attributes:
+        name: Names it in files.
         target: The model.
         once: What it answers to one question each.
         evidence: What an attacker has who refits everything through the defense; against a model that answers at
             random, the average of 16 questions.
-        opened: The same for whoever holds the weights.
-        panel: Who attacks.
+        scored: Every attack of the panel that can ask it, run and measured.
         jury: Who is evaluated.
         plan: Which attacks are primary.
         shadows: Whom the attacker trained.
         laboratory: Where.
-        white_box: Whether attacks on weights say anything of it: not where its defense is left away with a line.
+        workshop: Where inversion attacks are run.
+        retrained: Whether it was trained here, defended or as the twin: only then its weights say anything of a
+            defense, since an output-time one is left away with a line.
     """
 
+    name: str
     target: Target
     once: Answers
     evidence: Evidence
-    opened: Evidence
-    panel: tuple[Attack, ...]
+    scored: Mapping[str, Scored]
     jury: Jury
     plan: Plan
     shadows: tuple[TrainingSet, ...]
     laboratory: Laboratory
-    white_box: bool = True
-
-    def given(self, attack: Attack) -> Evidence:
-        """What an attack of the panel reads."""
-        return self.opened if attack.card.access is Access.WEIGHTS else self.evidence
-
-    @cached_property
-    def scored(self) -> Mapping[str, Scored]:
-        """Every attack of the panel, run and measured."""
-        return {
-            one.card.id: run_attack(one, self.plan.role(one), self.given(one), self.jury, self.plan.limits)
-            for one in self.panel
-            if (self.white_box if one.card.access is Access.WEIGHTS else self.target.exposes(one.card.access))
-        }
+    workshop: Workshop
+    retrained: bool
 
     def scores(self, access: Access) -> Mapping[str, Floats]:
         """Scores [record] of the attacks that somebody with this access can run, by attack."""
@@ -80,14 +71,19 @@ class Side:
             if access.includes(one.attack.card.access) and one.scores is not None and not np.isnan(one.scores).any()
         }
 
-    @property
-    def not_run(self) -> tuple[str, ...]:
-        """Which attacks of the panel did not run, and why."""
-        return tuple(
-            f"{name}: {getattr(one.outcome, 'reason', '') or getattr(one.outcome, 'error', '')}"
-            for name, one in self.scored.items()
-            if one.scores is None
-        )
+    @cached_property
+    def behaviour(self) -> Behaviour:
+        """What it says of the audited non-members."""
+        return behaviour_of(self.target, self.laboratory.audit_set, self.jury)
+
+    @cached_property
+    def exhibit(self) -> Exhibit | None:
+        """What inversion attacks get out of it; None where the plan has none, or the budget is too small."""
+        if not self.plan.inverts_defended:
+            return None
+        applied = self.laboratory.defense
+        opened = None if applied is None else applied.defense.opened
+        return exhibit(self.workshop, self.target, name=self.name, white_box=self.retrained, opened=opened)
 
 
 @dataclass(frozen=True)
@@ -128,57 +124,73 @@ class Bench:
     @cached_property
     def as_it_is(self) -> Side:
         """The audited model, attacked with all shadows."""
-        side = Side(
-            self.target,
-            self.evidence.target,
-            self.evidence,
-            self.evidence,
-            self.panel,
-            self.jury,
-            self.plan,
-            self.design.shadows,
-            self.laboratory,
-        )
         known = {one.attack.card.id: one for one in self.results}
-        side.__dict__["scored"] = {one.card.id: known[one.card.id] for one in self.panel}
-        return side
+        return Side(
+            name="target",
+            target=self.target,
+            once=self.evidence.target,
+            evidence=self.evidence,
+            scored={one.card.id: known[one.card.id] for one in self.panel},
+            jury=self.jury,
+            plan=self.plan,
+            shadows=self.design.shadows,
+            laboratory=self.laboratory,
+            workshop=self.workshop,
+            retrained=False,
+        )
 
     @cached_property
     def twin(self) -> Side:
         """An undefended model retrained by the same recipe, attacked with as many shadows as retrained defenses are."""
         self.laboratory.train([self.design.twin], task="undefended twin")
-        return self.attacked(self.laboratory, self.laboratory.load(self.design.twin), self.retrained_shadows)
+        target = self.laboratory.load(self.design.twin)
+        return self.attacked("undefended-twin", self.laboratory, target, self.retrained_shadows)
 
     @property
     def retrained_shadows(self) -> tuple[TrainingSet, ...]:
         """The shadows that are trained anew for a defense."""
         return self.design.shadows[: self.plan.retrained_shadows]
 
-    def attacked(self, laboratory: Laboratory, target: Target, shadows: tuple[TrainingSet, ...]) -> Side:
+    def attacked(self, name: str, laboratory: Laboratory, target: Target, shadows: tuple[TrainingSet, ...]) -> Side:
         """A model in front of attackers who refit everything through this laboratory's defense, if it has one."""
+        applied = laboratory.defense
         patient = replace(laboratory, repeats=_REPEATS if target.stochastic else 1)
         inclusion = np.stack([one.included for one in shadows])
-        title = "shadows" if laboratory.defense is None else f"{laboratory.defense.defense.card.title}: shadows"
+        title = "shadows" if applied is None else f"{applied.defense.card.title}: shadows"
         answers = Answers.stack(patient.train(shadows, task=title))
         probes = [one for one in probes_for(self.plan) if one.id in _REFITTED_PROBES]
         seen = run_probes(probes, laboratory, target, shadows[:PROBED_SHADOWS])
         evidence = Evidence(patient.ask(target), answers, inclusion, self.evidence.context, seen)
+        opened = self._opened(laboratory, target, shadows, evidence)
+        retrained = applied is None or applied.defense.retrain is not None
         return Side(
+            name=name,
             target=target,
             once=laboratory.ask(target),
             evidence=evidence,
-            opened=self._opened(laboratory, target, shadows, evidence),
-            panel=self.panel,
+            scored=self._scored(target, evidence, opened if retrained else None),
             jury=self.jury,
             plan=self.plan,
             shadows=shadows,
             laboratory=laboratory,
-            white_box=laboratory.defense is None or laboratory.defense.defense.retrain is not None,
+            workshop=self.workshop,
+            retrained=retrained,
         )
+
+    def _scored(self, target: Target, evidence: Evidence, opened: Evidence | None) -> Mapping[str, Scored]:
+        """The panel; attacks on weights read what whoever holds them sees, and do not run where that is nothing."""
+        found = {}
+        for attack in self.panel:
+            given = opened if attack.card.access is Access.WEIGHTS else evidence
+            if given is None or not (attack.card.access is Access.WEIGHTS or target.exposes(attack.card.access)):
+                continue
+            found[attack.card.id] = run_attack(attack, self.plan.role(attack), given, self.jury, self.plan.limits)
+        return found
 
     def _opened(
         self, laboratory: Laboratory, target: Target, shadows: tuple[TrainingSet, ...], evidence: Evidence
     ) -> Evidence:
+        """The evidence of somebody who holds the weights."""
         applied = laboratory.defense
         if applied is None or applied.defense.opened is None:
             return evidence
@@ -186,14 +198,6 @@ class Bench:
         answers = Answers.stack(inside.train(shadows, task=f"{applied.defense.card.title}: shadows, opened"))
         own = inside.ask(applied.defense.opened(target))
         return replace(evidence, target=own, shadows=answers, probes={})
-
-    def exhibit(
-        self, target: Target, name: str, *, white_box: bool, opened: Callable[[Target], Target] | None = None
-    ) -> Exhibit | None:
-        """What inversion attacks get out of a model; None where the plan has none, or the budget is too small."""
-        if not self.plan.inverts_defended:
-            return None
-        return exhibit(self.workshop, target, name=name, white_box=white_box, opened=opened)
 
     @cached_property
     def primaries(self) -> tuple[Attack, ...]:

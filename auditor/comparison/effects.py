@@ -8,33 +8,66 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.comparison.bench import Bench, Side
+from auditor.comparison.inversion import NOT_ASKED
 from auditor.compute import generator
 from auditor.defense import Defense, DefenseProbe, Inspected
-from auditor.findings import Completed, DefenseEffect, DefenseProbeResult, Endpoint, Metric, Role, StrongestAttack
+from auditor.findings import (
+    Completed,
+    DefenseEffect,
+    DefenseProbeResult,
+    Endpoint,
+    Failed,
+    Metric,
+    Role,
+    Skipped,
+    StrongestAttack,
+)
 from auditor.limits import Limits
-from auditor.membership.evidence import Attack
 from auditor.membership.measure import Jury, Scored, crash_report, run_attack
 from auditor.stats.auc import auc, auc_difference
 from auditor.stats.estimate import Estimate
 from auditor.stats.low_fpr import tpr_at_fpr_difference
 from auditor.threat import Access
 
-__all__ = ["effects_of", "probes_of", "strongest_of"]
+__all__ = ["effects_of", "not_run_of", "probes_of", "static_of", "strongest_of"]
 
 Floats = npt.NDArray[np.float64]
 
 
-def effects_of(bench: Bench, before: Side, after: Side) -> Iterator[DefenseEffect]:
+def static_of(bench: Bench, before: Side, after: Side) -> Mapping[str, Scored]:
+    """The primary attackers of the undefended model, asking the defended one once."""
+    unknowing = before.evidence.attacking(after.once)
+    return {
+        one.card.id: run_attack(one, Role.PRIMARY, unknowing, after.jury, after.plan.limits)
+        for one in bench.primaries
+        if one.card.id in after.scored
+    }
+
+
+def not_run_of(before: Side, after: Side, static: Mapping[str, Scored]) -> Iterator[str]:
+    """What did not run against a defended model, and why."""
+    for told, scored in (("", after.scored), (", static", static)):
+        for name, one in scored.items():
+            if isinstance(one.outcome, Skipped):
+                yield f"{name}{told}: {one.outcome.reason}"
+            elif isinstance(one.outcome, Failed):
+                yield f"{name}{told}: {one.outcome.error}"
+    for told, side in ((", undefended", before), ("", after)):
+        if side.exhibit is not None:
+            reasons = side.exhibit.reasons.items()
+            yield from (f"{name}{told}: {reason}" for name, reason in reasons if reason != NOT_ASKED)
+
+
+def effects_of(bench: Bench, before: Side, after: Side, static: Mapping[str, Scored]) -> Iterator[DefenseEffect]:
     """Every endpoint of every primary attack: undefended, by who does not know of the defense, and by who does."""
     for attack in bench.primaries:
-        if attack.card.access is Access.WEIGHTS and not after.white_box:
+        if attack.card.access is Access.WEIGHTS and not after.retrained:
             continue
         undefended = before.scored.get(attack.card.id)
         if undefended is None or undefended.scores is None or not isinstance(undefended.outcome, Completed):
             continue
         told = after.scored.get(attack.card.id)
-        static = None if told is None else _static(attack, before, after)
-        adaptive = _endpoints(told)
+        blind, adaptive = _endpoints(static.get(attack.card.id)), _endpoints(told)
         for position, endpoint in enumerate(undefended.outcome.endpoints):
             change = None
             if told is not None and told.scores is not None and adaptive:
@@ -45,15 +78,10 @@ def effects_of(bench: Bench, before: Side, after: Side) -> Iterator[DefenseEffec
                 metric=endpoint.metric,
                 fpr=endpoint.fpr,
                 undefended=endpoint.estimate,
-                static=_endpoints(static)[position].estimate if _endpoints(static) else None,
+                static=blind[position].estimate if blind else None,
                 adaptive=adaptive[position].estimate if adaptive else None,
                 change=change,
             )
-
-
-def _static(attack: Attack, before: Side, after: Side) -> Scored:
-    """The attacker of the undefended model, asking the defended one once."""
-    return run_attack(attack, Role.PRIMARY, before.evidence.attacking(after.once), after.jury, after.plan.limits)
 
 
 def _endpoints(scored: Scored | None) -> tuple[Endpoint, ...]:
@@ -86,7 +114,7 @@ def strongest_of(before: Side, after: Side) -> Iterator[StrongestAttack]:
     limits, choosing = after.plan.limits, after.jury.selection
     chosen_on, told_on = after.jury.only(choosing), after.jury.only(~choosing)
     for access in Access:
-        if access is Access.WEIGHTS and not after.white_box:
+        if access is Access.WEIGHTS and not after.retrained:
             continue
         ours, theirs = after.scores(access), before.scores(access)
         if not ours or not theirs:

@@ -32,11 +32,11 @@ from auditor.target import Target
 from auditor.threat import Access
 from reference_attacks.inversion.material import Inverted
 
-__all__ = ["Exhibit", "exhibit", "inversion_effects"]
+__all__ = ["NOT_ASKED", "Exhibit", "exhibit", "inversion_effects"]
 
 Floats = npt.NDArray[np.float64]
 
-_NOT_ASKED = "not asked for"
+NOT_ASKED = "not asked for"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def exhibit(
         decoders: How many inversion networks are taught, two at least: one says nothing of its own spread.
     """
     attacks = [one for one in INVERSION if one.card.id == DECODER or (white_box and one.card.id == GRADIENTS)]
-    reasons = {} if white_box else {GRADIENTS: _NOT_ASKED}
+    reasons = {} if white_box else {GRADIENTS: NOT_ASKED}
     try:
         shown = workshop.rebuild(attacks, target, name=name, opened=opened, decoders=decoders)
     except BrokenExecutor:

@@ -140,9 +140,9 @@ def _whole(defense: DefenseResult, by_id: Mapping[str, DefenseResult]) -> Defens
 
 
 def unmeasured_by_reason(report: AuditReport) -> tuple[tuple[tuple[DefenseResult, ...], str], ...]:
-    """Defenses that were skipped or crashed, those with one reason together."""
+    """Defenses that were not planned, skipped or crashed, those with one reason together."""
     grouped: dict[str, list[DefenseResult]] = {}
-    for defense in report.defenses:
+    for defense in (*report.defenses, *report.defenses_not_planned):
         if defense.status != "completed":
             grouped.setdefault(f"{'failed: ' * (defense.status == 'failed')}{defense.reason}", []).append(defense)
     return tuple((tuple(results), reason) for reason, results in grouped.items())

@@ -43,6 +43,7 @@ def section(report: AuditReport) -> Defenses:
         advised=_advised(report, declared, planes[first] if first else None),
         table=_table(report, placed, numbers),
         remarks=tuple(_remarks(report)),
+        not_planned=tuple(_not_planned(report)),
         others=others,
         blocks=tuple(defense_blocks.block(report, one, numbers.get(id(one.defense))) for one in placed),
         links=by_part()["Defenses"],
@@ -277,6 +278,14 @@ def _remarks(report: AuditReport) -> Iterator[str]:
         )
     if _ADAPTED & {one.card.id for one in measured}:
         yield _SMOOTHED
+
+
+def _not_planned(report: AuditReport) -> Iterator[str]:
+    """What the plan did without, and why."""
+    planned = {one.card.id for one in report.defenses}
+    for found, reason in defended.unmeasured_by_reason(report):
+        if others := [one for one in found if one.card.id not in planned]:
+            yield f"Not measured: {_named(others)}: {clean(reason).rstrip('.')}."
 
 
 def _named(defenses: Sequence[DefenseResult]) -> str:

@@ -132,6 +132,7 @@ class Defenses:
     advised: Advised
     table: Table
     remarks: tuple[str, ...]
+    not_planned: tuple[str, ...]
     others: tuple[Advised, ...]
     blocks: tuple[Block, ...]
     links: tuple[Link, ...]

@@ -46,15 +46,16 @@ class OutputWrapper(nn.Module, ABC):
     def forward(self, probabilities: Tensor) -> Tensor:
         """What is released, float32 [record, class], for probabilities float32 [record, class]."""
 
-    @abstractmethod
     def settings(self) -> Settings:
-        """What `rebuilt` needs to build this wrapper again, without its tensors."""
+        """What `rebuilt` needs to build this wrapper again, without its tensors; nothing by default."""
+        return {}
 
     @classmethod
-    @abstractmethod
     def rebuilt(cls, settings: Settings) -> Self:
-        """A wrapper of this kind whose tensors are still to be filled.
+        """A wrapper of this kind whose tensors are still to be filled; by default one with nothing to set.
 
         Raises:
             ValidationError: the settings are impossible.
         """
+        StoredSettings.model_validate(settings)
+        return cls()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from torch import Tensor
 from torch.nn import functional
 
 from auditor.threat import Access
-from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings
+from auditor.wrappers.base import OutputWrapper
 
 __all__ = ["LabelsOnly"]
 
@@ -22,13 +20,3 @@ class LabelsOnly(OutputWrapper):
     def forward(self, probabilities: Tensor) -> Tensor:
         """One-hot predicted class, float32 [record, class]."""
         return functional.one_hot(probabilities.argmax(1), probabilities.shape[1]).float()
-
-    def settings(self) -> Settings:
-        """Nothing to set."""
-        return {}
-
-    @classmethod
-    def rebuilt(cls, settings: Settings) -> Self:
-        """See `OutputWrapper.rebuilt`."""
-        StoredSettings.model_validate(settings)
-        return cls()

@@ -1,4 +1,4 @@
-"""The defender's own membership net, which wrappers that perturb scores carry with them."""
+"""The defender's own membership net, and what the wrappers that carry it with them have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-__all__ = ["MembershipNet"]
+from auditor.threat import Access
+from auditor.wrappers.base import OutputWrapper
+
+__all__ = ["MembershipNet", "MisleadingWrapper"]
 
 
 class MembershipNet(nn.Module):
@@ -30,3 +33,23 @@ class MembershipNet(nn.Module):
         """Logits [record] of vectors [record, input]."""
         logits: Tensor = self.layers(vectors)
         return logits.squeeze(1)
+
+
+class MisleadingWrapper(OutputWrapper):
+    """Perturbs scores against the defender's own net; the weights of that net must not be published.
+
+    Args:
+        net: Reads probabilities, largest first; above 0: a member.
+    """
+
+    shows = Access.SCORES
+    holds_members = True
+
+    def __init__(self, net: MembershipNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def member_logit(self, probabilities: Tensor) -> Tensor:
+        """What the defender's net says of vectors [record, class] in any order, float32 [record]."""
+        logits: Tensor = self.net(probabilities.sort(dim=1, descending=True).values)
+        return logits

@@ -10,9 +10,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from auditor.threat import Access
-from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings, Width
-from auditor.wrappers.membership_net import MembershipNet
+from auditor.wrappers.base import Settings, StoredSettings, Width
+from auditor.wrappers.membership_net import MembershipNet, MisleadingWrapper
 
 __all__ = ["MemGuardNoise"]
 
@@ -32,7 +31,7 @@ class _Stored(StoredSettings):
     steps: int = Field(gt=0, le=1000)
 
 
-class MemGuardNoise(OutputWrapper):
+class MemGuardNoise(MisleadingWrapper):
     """Replaces a vector by one on which the defender's membership net is undecided, with a chance within the budget.
 
     The chance is drawn once per vector, by a keyed hash of it: the same query gets the same answer. The predicted
@@ -48,22 +47,14 @@ class MemGuardNoise(OutputWrapper):
     """
 
     kind = "memguard"
-    shows = Access.SCORES
-    holds_members = True
     key: Tensor
 
     def __init__(self, net: MembershipNet, key: Tensor, *, budget: float, step: float, steps: int) -> None:
-        super().__init__()
-        self.net = net
+        super().__init__(net)
         self.budget = budget
         self.step = step
         self.steps = steps
         self.register_buffer("key", key)
-
-    def member_logit(self, probabilities: Tensor) -> Tensor:
-        """What the defender's net says of vectors [record, class] in any order, float32 [record]."""
-        logits: Tensor = self.net(probabilities.sort(dim=1, descending=True).values)
-        return logits
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """The vectors, or what misleads the defender's net in their place, float32 [record, class]."""

@@ -8,9 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from auditor.threat import Access
-from auditor.wrappers.base import OutputWrapper, Settings, StoredSettings, Width
-from auditor.wrappers.membership_net import MembershipNet
+from auditor.wrappers.base import Settings, StoredSettings, Width
+from auditor.wrappers.membership_net import MembershipNet, MisleadingWrapper
 
 __all__ = ["Perturbed"]
 
@@ -25,7 +24,7 @@ class _Stored(StoredSettings):
     tolerance: float = Field(ge=0, le=100)
 
 
-class Perturbed(OutputWrapper):
+class Perturbed(MisleadingWrapper):
     """Moves each vector until the defender's membership net is undecided about it; the predicted class stays.
 
     The API cannot know who is a member, so every query is treated alike. Nothing is drawn. The weights of the net are
@@ -39,20 +38,12 @@ class Perturbed(OutputWrapper):
     """
 
     kind = "aeppt"
-    shows = Access.SCORES
-    holds_members = True
 
     def __init__(self, net: MembershipNet, *, step: float, steps: int, tolerance: float) -> None:
-        super().__init__()
-        self.net = net
+        super().__init__(net)
         self.step = step
         self.steps = steps
         self.tolerance = tolerance
-
-    def member_logit(self, probabilities: Tensor) -> Tensor:
-        """What the defender's net says of vectors [record, class] in any order, float32 [record]."""
-        logits: Tensor = self.net(probabilities.sort(dim=1, descending=True).values)
-        return logits
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Perturbed probabilities, float32 [record, class]."""

@@ -29,16 +29,6 @@ class TopThree(OutputWrapper):
         released = torch.zeros_like(probabilities).scatter(1, order, top / top.sum(1, keepdim=True))
         return _with_label(released, probabilities.argmax(1))
 
-    def settings(self) -> Settings:
-        """Nothing to set."""
-        return {}
-
-    @classmethod
-    def rebuilt(cls, settings: Settings) -> Self:
-        """See `OutputWrapper.rebuilt`."""
-        StoredSettings.model_validate(settings)
-        return cls()
-
 
 class _StoredRounded(StoredSettings):
     digits: int = Field(ge=1, le=6)
