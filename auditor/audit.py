@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from auditor.battery import Ahead, probes_for, run_battery, run_inversion_battery, run_output_matrix, title_of
+from auditor.battery import title_of
+from auditor.battery.plan import probes_for, run_battery, run_inversion_battery, run_output_matrix
+from auditor.battery.rules import Ahead
 from auditor.case import Case, open_case, open_material
 from auditor.checks import run_checks
 from auditor.comparison import Bench, advise, compare_all
@@ -16,7 +18,7 @@ from auditor.controls.panel import run_controls, secondary_note
 from auditor.controls.planted_shadow import planted_shadow_control
 from auditor.dossier import Found, keep_preliminary, keep_report
 from auditor.findings import AuditReport, CanaryAudit, Check, ControlResult
-from auditor.inversion import inversion_facts
+from auditor.inversion.measure import inversion_facts
 from auditor.laboratory import Answers
 from auditor.membership.evidence import Evidence, NullModels
 from auditor.membership.exposure import exposed_groups, exposed_records

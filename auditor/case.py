@@ -11,14 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from auditor.battery import Plan, software
+from auditor.battery.plan import Plan, software
 from auditor.canaries import Canaries, read_canaries, without_canaries
 from auditor.checks import Subject
 from auditor.compute import Clock, Progress, RunFolder, Workers, default_workers, resolve_device
 from auditor.defenses import applied_to
+from auditor.difference import refuse_other_task
 from auditor.findings import DataFacts
 from auditor.intake import data_facts, open_inputs
-from auditor.inversion import Models, OwnGenerator, Workshop, read_generator
+from auditor.inversion.prior import OwnGenerator, read_generator
+from auditor.inversion.workshop import Models, Workshop
 from auditor.laboratory import Blueprint, Laboratory
 from auditor.membership.evidence import Context, Evidence
 from auditor.membership.gather import records_context
@@ -170,6 +172,9 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
         blueprint = Blueprint(target.architecture, target.facts, str(target.device))
         defense = applied_to(target)
         laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, defense)
+        data = data_facts(splits, audit_set, key)
+        if options.baseline is not None:
+            refuse_other_task(options.baseline, data, target.facts.num_classes)
         with clock.phase("lay out the records"):
             laboratory.publish()
             context = records_context(target, audit_set, plan.seed)
@@ -178,7 +183,7 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
             material=material,
             plan=plan,
             design=design,
-            data=data_facts(splits, audit_set, key),
+            data=data,
             key=key,
             jury=Jury.of(audit_set.records, audit_set.membership, plan.seed),
             context=context,

@@ -1,20 +1,21 @@
 """Which index is which class: the order of the classes, and when it cannot be told from the folder names.
 
 timm numbers class folders in natural order (`2` before `10`), torchvision and `datasets` in text order (`10` before
-`2`). With the wrong one every per-class result is garbage, so where the two differ and no `classes.txt` decides, both
-are kept, and whoever has the model decides by its accuracy.
+`2`). With the wrong one every per-class result is garbage, so where the two differ and neither `classes.txt` nor a list
+in the data decides, both are kept, and whoever has the model decides by its accuracy.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from auditor.errors import InputError
 from auditor.records import printable, read_text
+from auditor.sources.stated import StatedLabels
 
 __all__ = ["MAX_CLASSES", "MAX_NAME", "ClassList", "ClassOrder", "ClassOrders", "list_classes", "read_class_names"]
 
@@ -57,36 +58,37 @@ class ClassList:
     orders: ClassOrders | None = None
 
 
-def list_classes(
-    folder: Path,
-    *,
-    folder_names: frozenset[str] | None,
-    highest_label: int | None,
-    num_classes: int | None,
-) -> ClassList:
+def list_classes(folder: Path, stated: Mapping[Path, StatedLabels], *, num_classes: int | None) -> ClassList:
     """Settle the classes of a data folder.
 
     Args:
         folder: The data folder; its `classes.txt` decides where there is one.
-        folder_names: The class folders of all labelled roles together; None where no role is an image folder.
-        highest_label: The highest label in the archives of labelled roles; None where no role is an archive.
+        stated: What all labelled roles say, by their paths.
         num_classes: How many classes the model has, where known.
 
     Raises:
         InputError: fewer than two classes or more than `MAX_CLASSES`, not as many as the model has, a name that is
-            empty, too long, double or not UTF-8, or numbered and named classes mixed without `classes.txt`.
+            empty, too long, double or not UTF-8, or, without `classes.txt`, numbered and named classes mixed or two
+            lists that differ.
     """
+    named = [labels for labels in stated.values() if labels.names is not None]
+    listed = {path: labels.names for path, labels in stated.items() if labels.listed and labels.names is not None}
     if (folder / CLASSES_FILE).exists():
         classes = ClassList(read_class_names(folder / CLASSES_FILE), CLASSES_FILE)
-    elif folder_names is not None and highest_label is not None:
+    elif 0 < len(named) < len(stated):
         raise InputError(
-            f"{printable(folder)} mixes image folders and archives, so labels and class folders cannot be matched.",
+            f"{printable(folder)} gives the classes of some splits by number and of others by name, so they cannot be "
+            "matched.",
             f"Add {CLASSES_FILE}: one class name per line, in the order of the labels.",
         )
-    elif folder_names is not None:
-        classes = _by_folder_names(folder, folder_names)
+    elif listed:
+        classes = _as_listed(folder, listed)
+    elif named:
+        source = named[0].named_by if len({labels.named_by for labels in named}) == 1 else "class names"
+        classes = _by_name(folder, frozenset(name for labels in named for name in labels.names or ()), source)
     else:
-        classes = _by_label(folder, 1 + (highest_label or 0), num_classes)
+        highest = max((int(labels.numbers.max(initial=0)) for labels in stated.values()), default=0)
+        classes = _by_label(folder, 1 + highest, num_classes)
     _check_count(folder, classes, num_classes)
     return classes
 
@@ -102,13 +104,25 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _by_folder_names(folder: Path, names: frozenset[str]) -> ClassList:
+def _as_listed(folder: Path, listed: Mapping[Path, tuple[str, ...]]) -> ClassList:
+    (path, names), *others = listed.items()
+    other = next((other for other, found in others if found != names), None)
+    if other is not None:
+        raise InputError(
+            f"{printable(path)} and {printable(other)} list the classes differently.",
+            f"Add {CLASSES_FILE}: one class name per line, in the order of the model's outputs.",
+        )
+    _check_names(path, names)
+    return ClassList(names, f"schema of {path.relative_to(folder)}")
+
+
+def _by_name(folder: Path, names: frozenset[str], source: str) -> ClassList:
     _check_names(folder, sorted(names))
     text = tuple(sorted(names))
     natural = tuple(sorted(text, key=_natural_key))
     if natural == text:
-        return ClassList(text, "class folders")
-    return ClassList(natural, "class folders", ClassOrder.AMBIGUOUS, ClassOrders(natural=natural, text=text))
+        return ClassList(text, source)
+    return ClassList(natural, source, ClassOrder.AMBIGUOUS, ClassOrders(natural=natural, text=text))
 
 
 def _natural_key(name: str) -> tuple[str | int, ...]:
@@ -137,6 +151,8 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
                 f"{printable(path)} has a class name that is empty or longer than {MAX_NAME} characters.",
                 "Give every class a short name.",
             )
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise InputError(f"{printable(path)} has a class name that is not UTF-8.", "Rename the class.")
     double = _first_double(names)
     if double is not None:
         raise InputError(f"{printable(path)} names the class {printable(double)} twice.", "Make the names distinct.")

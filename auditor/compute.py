@@ -206,10 +206,11 @@ class RunFolder:
         """Write a small text file atomically."""
         rename_into_place(self.path(name), lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
-    def write_arrays(self, name: str, arrays: Mapping[str, Array]) -> None:
-        """Write named arrays as safetensors, atomically."""
+    def write_arrays(self, name: str, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
+        """Write named arrays, and metadata if there are any, as safetensors, atomically."""
         contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-        rename_into_place(self.path(name), lambda temporary: save_file(contiguous, temporary))
+        told = None if metadata is None else dict(metadata)
+        rename_into_place(self.path(name), lambda temporary: save_file(contiguous, temporary, told))
 
     def read_arrays(self, name: str) -> dict[str, Array] | None:
         """Read what `write_arrays` wrote; None when it is missing or damaged, so that it is made again."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from auditor.battery import budget_named
+from auditor.battery.plan import budget_named
 from auditor.comparison.costs import behaviour_of, costs_of
 from auditor.comparison.defended import defend, settle
 from auditor.compute import resolve_device

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from auditor.splits import Recipe, Records
 from auditor.target import OutputWrapper, Target
 from auditor.threat import Access
 
-__all__ = ["Applied", "Defense", "DefenseProbe", "Holding", "Inspected", "UnfitDefenseError"]
+__all__ = ["Applied", "Defense", "DefenseProbe", "Holding", "Inspected", "InversionProbe", "UnfitDefenseError"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,14 +48,15 @@ class Holding:
 
 @dataclass(frozen=True)
 class Inspected:
-    """What the probe of a defense is given: the defended target, and defended shadows of the attacker's own.
+    """What the probe of a defense is given: the defended target, and shadows of the attacker's own.
 
     Attributes:
         target: The defended target.
-        records: The audit records.
-        shadows: Defended shadows.
-        inclusion: bool [model, record], which audit records each shadow trained on.
-        own: The attacker's own records of the same classes: the calibrating half of the population.
+        records: The audit records; or those held out, and fresh ones, see `DefenseProbe.asks`.
+        shadows: Defended shadows; undefended ones where records held out are asked about.
+        inclusion: bool [model, record], which of the records each shadow trained on.
+        own: The attacker's own records of the same classes: the calibrating half of the population; the audited
+            non-members where that half is asked about.
         seed: For probes that draw.
     """
 
@@ -74,8 +76,12 @@ class DefenseProbe:
         id: Names it in files and in the report.
         title: What it looks at, in a few words.
         access: What it needs to see.
-        score: A module-level function: what is inspected -> scores [record], larger = more likely a member.
-        shadows: How many defended shadows it reads.
+        score: A module-level function: what is inspected -> scores [record], larger = more likely a member, or held
+            out.
+        shadows: How many shadows it reads.
+        asks: Whether it tells audited members from non-members, or the records that the defender held out while
+            training (`Holding.reference`) from fresh ones: the calibrating half of the population, on which nothing was
+            trained. Every defended shadow was trained with the same records held out, so it reads undefended shadows.
     """
 
     id: str
@@ -83,6 +89,24 @@ class DefenseProbe:
     access: Access
     score: Callable[[Inspected], Floats]
     shadows: int = 0
+    asks: Literal["members", "held out"] = "members"
+
+
+@dataclass(frozen=True)
+class InversionProbe:
+    """MIFace by somebody who knows one defense and holds the weights.
+
+    Attributes:
+        id: Names it in files and in the report.
+        title: What it does, in a few words.
+        aim: The confidence in the class that it climbs to.
+        opened: What it makes of the model first, a module-level function; None: as `Defense.opened`.
+    """
+
+    id: str
+    title: str
+    aim: float = 1.0
+    opened: Callable[[Target], Target] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +122,8 @@ class Defense:
         opened: What whoever holds the weights makes of a defended target, if not just that.
         uses_members: Whether `wrap` reads members.
         budget: The smallest budget that measures it.
-        probes: Attacks that exist only because of it.
+        probes: Attacks on membership that exist only because of it.
+        inverters: Attacks by inversion that exist only because of it, where it trains a network anew.
         trainings: What training it costs, in plain trainings by the recipe.
         settling: What `settle` costs, alike.
     """
@@ -112,6 +137,7 @@ class Defense:
     uses_members: bool = False
     budget: str = "standard"
     probes: tuple[DefenseProbe, ...] = ()
+    inverters: tuple[InversionProbe, ...] = ()
     trainings: float = 1.0
     settling: float = 0.0
 

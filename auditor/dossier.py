@@ -1,4 +1,8 @@
-"""The dossier of one audit: what it found, and the report that this becomes, kept in the run folder."""
+"""The dossier of one audit: what it found, and the report that this becomes, kept in the run folder.
+
+Beside the finished report lie the scores of the primary attacks, so that the next audit can be held against this one
+record by record.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Literal
 
+import numpy as np
 import torch
 
 from auditor.case import Case
@@ -18,6 +23,7 @@ from auditor.findings import (
     CanaryAudit,
     Check,
     ClassExposure,
+    Completed,
     ControlResult,
     DefenseAdvice,
     DefenseResult,
@@ -28,17 +34,21 @@ from auditor.findings import (
     InstantAnswer,
     OutputLeak,
     RecordExposure,
+    Role,
     SecondaryChoice,
     Timing,
     Verdict,
 )
 from auditor.instrument import last_selftest
-from auditor.inversion import Inversions
+from auditor.inversion.workshop import Inversions
+from auditor.kept_scores import SCORES_NAME, arrays_of, stamp_of
 from auditor.laboratory import is_probe
 from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
 from auditor.membership.measure import Scored
+from auditor.pairing import KeptScores
 from auditor.planning import plan_facts
 from auditor.policy import severity_of
+from auditor.splits import record_id
 
 __all__ = ["Found", "keep_preliminary", "keep_report"]
 
@@ -79,19 +89,42 @@ def keep_preliminary(case: Case, first: AtOnce, checks: tuple[Check, ...], histo
         inverted=Inversions(not_inverted_yet(case.plan)),
         checks=checks,
     )
-    _keep(case, "report-at-once.json", found, "target alone")
+    _keep(case, "report-at-once.json", _report(case, found, "target alone"))
     where = case.laboratory.folder.path("report-at-once.json")
     return f"{first.answer.sentence} The preliminary report: {where}"
 
 
 def keep_report(case: Case, found: Found) -> AuditReport:
-    """The finished report, kept in the run folder."""
-    return _keep(case, "report.json", found, "complete")
+    """The finished report, kept in the run folder with the scores behind it."""
+    report = _report(case, found, "complete")
+    _keep_scores(case, found.scored, report)
+    _keep(case, "report.json", report)
+    return report
 
 
-def _keep(case: Case, name: str, found: Found, stage: Literal["target alone", "complete"]) -> AuditReport:
+def _keep(case: Case, name: str, report: AuditReport) -> None:
+    case.laboratory.folder.write_text(name, report.model_dump_json(indent=2) + "\n")
+
+
+def _keep_scores(case: Case, scored: Sequence[Scored], report: AuditReport) -> None:
+    """Keep what each completed primary attack gave every record, under opaque ids, bound to the report."""
+    primaries = {
+        one.attack.card.id: one.scores
+        for one in scored
+        if one.role is Role.PRIMARY and isinstance(one.outcome, Completed) and one.scores is not None
+    }
+    kept = KeptScores.of(
+        ids=[record_id(case.key, digest) for digest in case.digests],
+        membership=case.jury.membership,
+        groups=case.jury.groups,
+        scores={name: scores for name, scores in primaries.items() if np.isfinite(scores).all()},
+    )
+    case.laboratory.folder.write_arrays(SCORES_NAME, arrays_of(kept), stamp_of(report))
+
+
+def _report(case: Case, found: Found, stage: Literal["target alone", "complete"]) -> AuditReport:
     membership, timings = tuple(one.result for one in found.scored), case.clock.timings
-    report = AuditReport(
+    return AuditReport(
         stage=stage,
         created=case.plan.created,
         model=case.target.facts,
@@ -120,8 +153,6 @@ def _keep(case: Case, name: str, found: Found, stage: Literal["target alone", "c
         timings=tuple(one for one in timings if not is_probe(one)),
         attack_timings=(*_scoring(found.scored), *_probing(timings), *found.inverted.timings),
     )
-    case.laboratory.folder.write_text(name, report.model_dump_json(indent=2) + "\n")
-    return report
 
 
 def _scoring(scored: Sequence[Scored]) -> Iterator[Timing]:

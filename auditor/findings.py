@@ -8,15 +8,16 @@ for what was measured (`Estimate`). Nothing here measures, decides or renders.
 
 from __future__ import annotations
 
+import math
 from base64 import b64decode
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationInfo
 
 from auditor.limits import SeverityTable
-from auditor.stats.estimate import Estimate
+from auditor.stats.estimate import Estimate as Measured
 from auditor.threat import Access
 
 __all__ = [
@@ -82,12 +83,30 @@ SCHEMA_VERSION = "1"
 PICTURES = 12
 PICTURE_SIDE = 128
 _PICTURE_TEXT = 100_000
+_ROUNDING = 1e-9  # an end may be computed by another way than the value
 
 
 class Part(BaseModel):
     """A part of the report: immutable and closed to unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _credible(told: Measured, info: ValidationInfo) -> Measured:
+    """Refuse a number from a file that is belied by its own interval, confidence or n."""
+    if info.mode != "json":  # what was measured here is not read back yet
+        return told
+    slack = _ROUNDING * max(1.0, abs(told.value))
+    if not told.low - slack <= told.value <= told.high + slack or not math.isfinite(told.high - told.low):
+        raise ValueError(f"the value {told.value:g} must lie in its interval, {told.low:g} to {told.high:g}")
+    if not 0 < told.confidence < 1:
+        raise ValueError(f"the confidence must lie between 0 and 1, and is {told.confidence:g}")
+    if negative := [count for count in told.n.values() if count < 0]:
+        raise ValueError(f"n must not be negative, and is {negative[0]}")
+    return told
+
+
+Estimate: TypeAlias = Annotated[Measured, AfterValidator(_credible)]
 
 
 # --- words ---------------------------------------------------------------------------------------------------------
@@ -192,7 +211,8 @@ class ModelFacts(Part):
     """The audited checkpoint. `sha256` is of the weights file.
 
     `wrapper` names an output-time defense saved with it, `wrapper_sha256` its files together, and `trained_with` the
-    training-time defense that made its weights.
+    training-time defense that made its weights, `head` the last layer that this gave it. `model_args` are the further
+    arguments by which timm built the network. `head` and `model_args` are None in reports from before they were kept.
     """
 
     name: str
@@ -201,6 +221,8 @@ class ModelFacts(Part):
     file_bytes: int
     architecture: str
     architecture_evidence: str
+    model_args: dict[str, JsonValue] | None = None
+    head: str | None = None
     parameters: int
     num_classes: int
     weights: Literal["plain", "ema"]
@@ -661,11 +683,16 @@ class StrongestAttack(Part):
 
 
 class DefenseProbeResult(Part):
-    """An attack that exists only because of one defense: the AUC of its scores on all audit records."""
+    """An attack that exists only because of one defense: the AUC of its scores.
+
+    It `asks` for the members among all audit records; or for the records that the defense held out while it trained,
+    which shape the weights too, among those and fresh ones.
+    """
 
     id: str
     title: str
     access: Access
+    asks: Literal["members", "held out"] = "members"
     status: Literal["completed", "skipped", "failed"]
     reason: str = ""
     auc: Estimate | None = None
@@ -674,12 +701,16 @@ class DefenseProbeResult(Part):
 class InversionEffect(Part):
     """What an inversion attack gets before and after a defense, refitted through it; `change` is paired.
 
-    `better` says in which direction the defender wants the measure to go.
+    `better` says in which direction the defender wants the measure to go. `title` is that of an attack that exists only
+    because of the defense; what stands undefended beside it is MIFace. With `chosen_from` it is the strongest of so
+    many, MIFace among them, chosen on one half of the classes and told of the other.
     """
 
     attack_id: str
+    title: str = ""
     access: Access
     measure: str
+    chosen_from: int = 0
     better: Literal["higher", "lower"]
     undefended: Estimate
     defended: Estimate

@@ -44,9 +44,11 @@ def open_inputs(
             f"{data}: the splits hold {splits.num_classes} classes, and the model has {target.facts.num_classes}.",
             "Audit the model with the data that it was trained for.",
         )
-    if splits.num_classes < target.facts.num_classes and splits.class_names_source.startswith("class folders"):
+    named = splits.class_names_source in {"class folders", "class names"}
+    if splits.num_classes < target.facts.num_classes and named:
         raise InputError(
-            f"{data} holds {splits.num_classes} class folders, and the model has {target.facts.num_classes} classes.",
+            f"{data} holds {splits.num_classes} {splits.class_names_source}, and the model has "
+            f"{target.facts.num_classes} classes.",
             "Write classes.txt: one class name per line, in the order of the model's outputs.",
         )
     return target, _in_class_order(target, splits)
@@ -73,7 +75,7 @@ def _in_class_order(target: Target, splits: Splits) -> Splits:
         if bounds[first].low > bounds[second].high:
             return winner
     raise InputError(
-        f"{splits.folder}: the class folders sort differently by number and by text, and the model's accuracy does not "
+        f"{splits.folder}: the class names sort differently by number and by text, and the model's accuracy does not "
         f"tell which was used ({correct[0] / n:.1%} and {correct[1] / n:.1%}).",
         "Write classes.txt: one class name per line, in the order of the model's outputs.",
     )

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from auditor.battery import DECODER, DECODERS, GRADIENTS, INVERSION, Plan
+from auditor.battery import DECODER, DECODERS, GRADIENTS, INVERSION
+from auditor.battery.plan import Plan
 from auditor.cost import Item, Spent, line_of
 from auditor.defenses import DEFENSES, applied_to
-from auditor.inversion import Given, InversionAttack, View
+from auditor.inversion import InversionAttack
 from auditor.inversion.evaluators import EVALUATORS, train_evaluator
-from auditor.inversion.given import unit_images
+from auditor.inversion.given import Given, View, unit_images
 from auditor.inversion.prior import advance_prior, untrained_prior
 from auditor.shadows import AuditSet
 from auditor.splits import Records
@@ -46,12 +47,16 @@ def inversion_items(plan: Plan, audit_set: AuditSet, public: Records | None, tar
 
 
 def _through_defenses(plan: Plan, trials: _InversionTrials) -> Iterator[Item]:
-    """The inversion network anew on what every defended model releases, MIFace on those that were trained anew."""
+    """The inversion network anew on what every defended model releases, MIFace on those that were trained anew.
+
+    Whoever knows of a defense and changes MIFace for it takes about as long.
+    """
     rows = {attack.card.id: attack for attack in INVERSION}
     chosen = [one for one in DEFENSES if one.card.id in plan.defenses]
     trained = sum(one.retrain is not None for one in chosen)
     models = len(chosen) + (trained < len(chosen)) + (trained > 0)
-    for attack, count in ((DECODER, DECODERS * models), (GRADIENTS, trained + (trained > 0))):
+    knowing = sum(len(one.inverters) for one in chosen if one.retrain is not None)
+    for attack, count in ((DECODER, DECODERS * models), (GRADIENTS, trained + (trained > 0) + knowing)):
         if count:
             yield Item("defenses", f"{attack} of defended models", trials.inverting(rows[attack]), count, spread=True)
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from auditor.errors import InputError
 from auditor.records import MAX_ROLE_BYTES, Inputs, printable
 
-__all__ = ["NpzArrays", "read_flags", "read_npz"]
+__all__ = ["NpzArrays", "plain_features", "read_flags", "read_npz"]
 
 _MAX_CHANNELS = 4
 _EXACT_INTEGERS = 2  # bytes: wider integers do not all fit into float32
@@ -91,7 +91,7 @@ def read_npz(path: Path) -> NpzArrays:
         inputs = _read(archive, kind)
         labels = _as_int64(_read(archive, "labels"), "labels", path)
         groups = _as_int64(_read(archive, "group"), "group", path) if "group" in headers else None
-    return NpzArrays(_images(inputs) if kind == "images" else _features(inputs, path), labels, groups)
+    return NpzArrays(_images(inputs) if kind == "images" else _features(inputs, path, kind), labels, groups)
 
 
 def read_flags(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[np.bool_]]:
@@ -173,7 +173,7 @@ def _check_headers(headers: dict[str, _Header], kind: str, path: Path) -> None:
     if kind == "images":
         _check_images(headers["images"], path)
     else:
-        _check_features(headers["features"], path)
+        _check_features(headers["features"], path, kind)
     records = headers[kind].shape[0]
     for name in ("labels", "group"):
         if name not in headers:
@@ -201,12 +201,22 @@ def _check_images(header: _Header, path: Path) -> None:
         )
 
 
-def _check_features(header: _Header, path: Path) -> None:
+def plain_features(array: npt.NDArray[np.generic], path: Path, name: str) -> npt.NDArray[np.float32]:
+    """Features of another kind of file under the rules of this one: float32 [record, feature].
+
+    Raises:
+        InputError: of the wrong type or shape, or not finite.
+    """
+    _check_features(_Header(array.shape, array.dtype), path, name)
+    return _features(array, path, name)
+
+
+def _check_features(header: _Header, path: Path, name: str) -> None:
     small = header.dtype.kind in "iu" and header.dtype.itemsize <= _EXACT_INTEGERS
     numbers = small or header.dtype.kind == "b" or (header.dtype.kind == "f" and header.dtype.itemsize <= 8)
     if not numbers or len(header.shape) != 2 or header.shape[1] == 0:
         raise InputError(
-            f"{printable(path)}: `features` is {_told(header)}; float32 of [record, feature] is needed.",
+            f"{printable(path)}: `{printable(name)}` is {_told(header)}; float32 of [record, feature] is needed.",
             "Save float32, one row per record.",
         )
 
@@ -232,12 +242,12 @@ def _images(array: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     return images[..., np.newaxis] if images.ndim == 3 else images
 
 
-def _features(array: npt.NDArray[np.generic], path: Path) -> npt.NDArray[np.float32]:
+def _features(array: npt.NDArray[np.generic], path: Path, name: str) -> npt.NDArray[np.float32]:
     with np.errstate(over="ignore"):
         features = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(features).all():
         raise InputError(
-            f"{printable(path)}: `features` holds NaN or infinite numbers.", "Fill in or drop these records."
+            f"{printable(path)}: `{printable(name)}` holds NaN or infinite numbers.", "Fill in or drop these records."
         )
     # -0.0 becomes 0.0: equal records must have equal bytes
     return np.add(features, np.float32(0), out=features)

@@ -13,27 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from auditor.battery import (
-    CARDS,
-    INVERSION,
-    MEMBERSHIP,
-    GivenFacts,
-    Plan,
-    attacks_at,
-    budget_named,
-    planned_at,
-    queries_for,
-    why_not_planned,
-)
+from auditor.battery import CARDS, INVERSION, MEMBERSHIP
+from auditor.battery.plan import GivenFacts, Plan, attacks_at, budget_named, planned_at, queries_for, why_not_planned
 from auditor.checkpoint.weights import sha256_of
 from auditor.compute import PLAN_NAME, RunFolder, default_workers, digest, generator
 from auditor.cost import Cost, spoken
 from auditor.defenses import DEFENSES
 from auditor.errors import InputError
-from auditor.findings import PlanFacts, Role
+from auditor.findings import AuditReport, PlanFacts, Role
 from auditor.given_shadows import GivenShadows, read_given_shadows
 from auditor.intake import data_digest
-from auditor.inversion import OwnGenerator
+from auditor.inversion.prior import OwnGenerator
 from auditor.policy_file import Policy, read_policy
 from auditor.records import printable
 from auditor.shadows import AuditSet, Planting, TrainingSet, draw_audit_set, draw_planting, inclusion_pairs, null_halves
@@ -54,7 +44,10 @@ _RETRAINED_SHADOWS = 8
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """What the caller asks for; the arguments of `privaudit scan`. None: as the plan says, or the default."""
+    """What the caller asks for; the arguments of `privaudit scan`. None: as the plan says, or the default.
+
+    `baseline` is the report of the last release: a model for another task is refused before anything is trained.
+    """
 
     checkpoint: Path
     data: Path
@@ -76,6 +69,7 @@ class AuditOptions:
     generator: str | None = None
     show_records: bool = False
     policy: Path | None = None
+    baseline: AuditReport | None = None
 
 
 @dataclass(frozen=True)

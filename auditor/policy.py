@@ -14,7 +14,7 @@ counts with the endpoints of that access.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import isclose
 
@@ -31,51 +31,17 @@ from auditor.findings import (
     VerdictState,
 )
 from auditor.gate import conditions
-from auditor.gate.hearing import Hearing, Outcome, Ruling, metric_in_words, with_interval
+from auditor.gate.hearing import Hearing, metric_in_words, with_interval
 from auditor.gate.leaks import limit_on, limits_on_inversion, measured
+from auditor.gate.ruling import Gate, Ruling
 from auditor.limits import Limits, SeverityRow, SeverityTable
+from auditor.pairing import ALONE, Kept
 from auditor.policy_file import Policy, Waiver
 from auditor.threat import Access
 
-__all__ = ["Gate", "Ruling", "judge", "severity_of"]
+__all__ = ["DEFAULT", "Gate", "Ruling", "judge", "severity_of"]
 
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """The answer to "may it go out?", rule by rule.
-
-    Attributes:
-        release: The access that was judged.
-        rulings: One per rule, in the order in which they were asked.
-        waivers: Those of the policy, whether they hold or not.
-        judged_at: The moment of judgement.
-    """
-
-    release: Access
-    rulings: tuple[Ruling, ...]
-    waivers: tuple[Waiver, ...]
-    judged_at: datetime
-
-    @property
-    def outcome(self) -> Outcome:
-        """One rule that fails fails the gate; else one that is inconclusive leaves it so. What is waived passes."""
-        found = {one.counts for one in self.rulings}
-        return "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
-
-    @property
-    def sentence(self) -> str:
-        """The reason: the first rule that decided, or all that are met."""
-        decisive = [one for one in self.rulings if one.counts == self.outcome]
-        if self.outcome != "pass":
-            more = f" Likewise: {_listed(decisive[1:])}." if decisive[1:] else ""
-            return f"{decisive[0].rule}: {decisive[0].sentence}{more}"
-        waived = [one for one in self.rulings if one.waiver is not None and one.outcome != "pass"]
-        told = f"Every rule is met at release {self.release}: {_listed(decisive)}."
-        return f"{told} Met by waiver only: {_listed(waived)}." if waived else told
-
-
-def _listed(rulings: Iterable[Ruling]) -> str:
-    return ", ".join(dict.fromkeys(one.rule for one in rulings))
+DEFAULT = "the default limits"
 
 
 def judge(
@@ -85,6 +51,8 @@ def judge(
     now: datetime,
     fail_on: Severity | None = None,
     baseline: AuditReport | None = None,
+    kept: tuple[Kept, Kept] = ALONE,
+    named: str = DEFAULT,
 ) -> Gate:
     """Hold a report against a policy.
 
@@ -97,6 +65,8 @@ def judge(
         now: The present moment, with its time zone; decides ages and waivers.
         fail_on: The least severity that fails, instead of the policy's.
         baseline: The report of the last release.
+        kept: The scores beside the baseline and beside the report (`auditor.kept_scores.read_kept`).
+        named: What a reader knows the policy by.
 
     Raises:
         ValueError: `fail_on` is `Severity.NONE`, which no audit could pass, or there is nothing to judge by.
@@ -106,10 +76,10 @@ def judge(
         raise ValueError("a gate that fails on severity none cannot be passed")
     if policy is None and fail_on is None:
         raise ValueError("a gate needs a policy or a severity to fail on")
-    hearing = Hearing(report, policy or Policy(severity=report.plan.severity), now, baseline)
+    hearing = Hearing(report, policy or Policy(severity=report.plan.severity), now, baseline, kept)
     rulings = tuple(conditions.complete(hearing)) or tuple(_rulings(hearing, policy, fail_on))
     waivers = hearing.policy.waiver
-    return Gate(hearing.release, tuple(_waived(one, waivers, now) for one in rulings), waivers, now)
+    return Gate(hearing.release, tuple(_waived(one, waivers, now) for one in rulings), waivers, now, named)
 
 
 def _rulings(hearing: Hearing, policy: Policy | None, fail_on: Severity | None) -> Iterator[Ruling]:

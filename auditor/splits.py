@@ -9,8 +9,9 @@
       classes.txt   one class name per line, in the order of the model's outputs (optional)
       splits.toml   see `auditor.splits_file` (optional)
 
-Each role is a folder as `auditor.image_folder` reads it, or instead one archive, `train.npz` and so on, as
-`auditor.npz_file` reads it. A role is held in memory, decoded: `auditor.records.MAX_ROLE_BYTES` is the limit.
+Each role is a folder of images (`auditor.sources.folder`), parquet or arrow (`table`), a WebDataset tar (`tar_shards`),
+or one archive, `train.npz` and so on (`auditor.npz_file`); `auditor.sources.entries` says which files play which role.
+A role is held in memory, decoded: `auditor.records.MAX_ROLE_BYTES` is the limit.
 
 No record stands in two roles. Roles are ranked train, test, validation, population, public: a record with the same
 content as one of an earlier role is dropped, as long as these are at most 1 % of the smaller role; more is an error.
@@ -19,21 +20,25 @@ Within a role only the first of several equal records is kept, except in train, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from auditor.class_names import ClassList, ClassOrder, ClassOrders, list_classes
+from auditor.class_names import MAX_NAME, ClassList, ClassOrder, ClassOrders, list_classes
 from auditor.errors import InputError
-from auditor.image_folder import ImageFolder, Traces, common_form, read_images, scan_folder
-from auditor.npz_file import NpzArrays, read_npz
+from auditor.npz_file import read_npz
 from auditor.records import Records, key_fingerprint, load_key, printable, record_id
-from auditor.splits_file import Recipe, SplitsFile, read_splits_file
+from auditor.sources.entries import Entry, Form, SplitRole, find_entries
+from auditor.sources.folder import list_folder
+from auditor.sources.images import ImageRole, Traces, common_form, read_images, survey, traces_of
+from auditor.sources.stated import ArrayRole, StatedLabels
+from auditor.sources.table import read_table
+from auditor.sources.tar_shards import TarImages
+from auditor.splits_file import DataSection, Recipe, SplitsFile, read_splits_file
 
 __all__ = [
     "ClassOrder",
@@ -51,26 +56,6 @@ __all__ = [
 
 _LARGEST_OVERLAP = 0.01
 _FEWEST_RECORDS = 2
-_UNREAD = (".arrow", ".npy", ".parquet", ".tar", ".tar.gz", ".tgz", ".zip")
-
-
-class SplitRole(StrEnum):
-    """What a part of the data folder is for, in the order in which a shared record is kept."""
-
-    TRAIN = "train"
-    TEST = "test"
-    VALIDATION = "validation"
-    POPULATION = "population"
-    PUBLIC = "public"
-
-
-_SYNONYMS = {
-    SplitRole.TRAIN: ("train", "training", "members"),
-    SplitRole.TEST: ("test", "testing", "eval", "evaluation", "nonmembers", "non_members"),
-    SplitRole.VALIDATION: ("validation", "val", "valid", "dev"),
-    SplitRole.POPULATION: ("population",),
-    SplitRole.PUBLIC: ("public", "reference", "auxiliary"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +77,7 @@ class Splits:
         class_orders: Both orders where the folder names left it open, else None.
         test_as_read: Digest of every record of the test split in the order of reading, the dropped ones included; all
             records of the train split are members.
-        traces: What their files are like, where both are folders of images.
+        traces: What their files are like, where both are images that are stored in one way.
     """
 
     members: Records
@@ -116,7 +101,7 @@ class Splits:
         return len(self.class_names)
 
     def with_class_order(self, order: Literal[ClassOrder.NATURAL, ClassOrder.TEXT]) -> Splits:
-        """The same records, numbered by the natural or by the text order of the class folders.
+        """The same records, numbered by the natural or by the text order of the class names.
 
         Raises:
             ValueError: the order was never open, or `order` is neither.
@@ -135,7 +120,7 @@ class Splits:
             public=None if self.public is None else _relabelled(self.public, table),
             validation=None if self.validation is None else _relabelled(self.validation, table),
             class_names=names,
-            class_names_source=f"class folders in {order} order",
+            class_names_source=f"{self.class_names_source.partition(' in ')[0]} in {order} order",
             class_order=order,
         )
 
@@ -176,10 +161,11 @@ def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
     if not folder.is_dir():
         raise InputError(f"{printable(folder)} is not a folder.", "Give --data the folder that holds train and test.")
     settings = read_splits_file(folder)
-    sources = _find_sources(folder, settings)
-    material = {role: scan_folder(path) if path.is_dir() else read_npz(path) for role, path in sources.items()}
+    entries = find_entries(folder, settings)
+    material = {role: _read(role, entry, settings.data) for role, entry in entries.items()}
+    sources = {role: entry.path for role, entry in entries.items()}
     classes = _classes(folder, material, num_classes)
-    labels = {role: _labels(role, sources[role], material[role], classes) for role in sources}
+    labels = {role: _labels(role, part, classes) for role, part in material.items()}
     records = _decode(material, labels, settings)
     _check_shapes(records, sources)
     kept, dropped = _disjoint(records, sources)
@@ -197,143 +183,84 @@ def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
         class_order=classes.order,
         class_orders=classes.orders,
         test_as_read=records[SplitRole.TEST].digests,
-        traces=_traces(material[SplitRole.TRAIN], material[SplitRole.TEST]),
+        traces=traces_of(material[SplitRole.TRAIN], material[SplitRole.TEST]),
     )
 
 
-def _traces(members: ImageFolder | NpzArrays, non_members: ImageFolder | NpzArrays) -> Traces | None:
-    if isinstance(members, ImageFolder) and isinstance(non_members, ImageFolder):
-        return Traces(members.traces(), non_members.traces())
-    return None
-
-
-# --- which file plays which role -----------------------------------------------------------------------------------
-
-
-def _find_sources(folder: Path, settings: SplitsFile) -> dict[SplitRole, Path]:
-    named = {
-        role: _named(folder, role, name) for role in SplitRole if (name := getattr(settings.roles, role)) is not None
-    }
-    if len(set(named.values())) < len(named):
-        raise InputError(
-            f"{printable(folder / 'splits.toml')} gives one entry two roles.", "Name each entry once under [roles]."
-        )
-    entries = [path for path in _entries(folder) if path not in named.values()]
-    sources = {}
-    for role in SplitRole:
-        found = named.get(role) or _by_name(folder, role, entries)
-        if found is not None:
-            sources[role] = found
-        elif role in {SplitRole.TRAIN, SplitRole.TEST}:
-            raise InputError(
-                f"{printable(folder)} holds no {role} split.",
-                f"Add {role}/ (an image folder) or {role}.npz, or name its entry under [roles] in splits.toml.",
-            )
-    return sources
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            f"{printable(folder)} cannot be listed: {error.strerror}.", "Check its permissions."
-        ) from error
-
-
-def _named(folder: Path, role: SplitRole, name: str) -> Path:
-    path = folder / name
-    inside = name != "" and name == Path(name).name != ".."
-    if not inside or not (path.is_dir() or (path.is_file() and path.suffix == ".npz")):
-        raise InputError(
-            f"`roles.{role}` in {printable(folder / 'splits.toml')} is {printable(name)}, "
-            "which is no folder and no .npz file directly in the data folder.",
-            "Name an entry that is there.",
-        )
-    return path
-
-
-def _by_name(folder: Path, role: SplitRole, entries: Sequence[Path]) -> Path | None:
-    candidates = [path for path in entries if _plays(path, role)]
-    if len(candidates) > 1:
-        names = " and ".join(printable(path.name) for path in candidates)
-        raise InputError(
-            f"{printable(folder)} holds the {role} split more than once: {names}.",
-            "Remove all but one, or name the one to use under [roles] in splits.toml.",
-        )
-    if candidates and not candidates[0].is_dir() and candidates[0].suffix != ".npz":
-        raise InputError(
-            f"{printable(candidates[0])} is in a format that is not read.",
-            "Save the split as an image folder or as one .npz.",
-        )
-    return candidates[0] if candidates else None
-
-
-def _plays(path: Path, role: SplitRole) -> bool:
-    if path.is_dir():
-        return _normal(path.name) in _SYNONYMS[role]
-    stem, _, suffix = path.name.partition(".")
-    return _normal(stem) in _SYNONYMS[role] and f".{suffix}" in {".npz", *_UNREAD}
-
-
-def _normal(name: str) -> str:
-    return name.lower().replace("-", "_")
+def _read(role: SplitRole, entry: Entry, columns: DataSection) -> ImageRole | ArrayRole:
+    match entry.form:
+        case Form.FOLDER:
+            return survey(list_folder(entry.path))
+        case Form.TAR:
+            return survey(TarImages(entry.path, entry.files))
+        case Form.TABLE:
+            return read_table(entry.path, entry.files, columns, labels_needed=role is not SplitRole.PUBLIC)
+        case Form.NPZ:
+            arrays = read_npz(entry.path)
+            return ArrayRole(entry.path, arrays.inputs, StatedLabels(arrays.labels), arrays.groups)
 
 
 # --- labels --------------------------------------------------------------------------------------------------------
 
 
-def _classes(folder: Path, material: Mapping[SplitRole, ImageFolder | NpzArrays], num_classes: int | None) -> ClassList:
+def _classes(folder: Path, material: Mapping[SplitRole, ImageRole | ArrayRole], num_classes: int | None) -> ClassList:
     labelled = [part for role, part in material.items() if role is not SplitRole.PUBLIC]
-    folders = [part for part in labelled if isinstance(part, ImageFolder)]
-    archives = [part for part in labelled if isinstance(part, NpzArrays)]
-    return list_classes(
-        folder,
-        folder_names=frozenset(file.class_name for part in folders for file in part.files) if folders else None,
-        highest_label=max(int(part.labels.max(initial=0)) for part in archives) if archives else None,
-        num_classes=num_classes,
-    )
+    for part in labelled:
+        none = np.flatnonzero(part.labels.numbers < 0)
+        if part.labels.names is not None and none.size:
+            raise InputError(
+                f"{printable(part.place(int(none[0])))} has no class.",
+                "Give every record one, an image by the folder that it lies in; only the public split does without.",
+            )
+    return list_classes(folder, {part.path: part.labels for part in labelled}, num_classes=num_classes)
 
 
-def _labels(role: SplitRole, path: Path, part: ImageFolder | NpzArrays, classes: ClassList) -> npt.NDArray[np.int64]:
-    if isinstance(part, ImageFolder):
-        return _folder_labels(role, part, classes)
+def _labels(role: SplitRole, part: ImageRole | ArrayRole, classes: ClassList) -> npt.NDArray[np.int64]:
+    if part.labels.names is not None:
+        return _labels_by_name(role, part, part.labels.names, classes)
+    numbers = part.labels.numbers
     lowest = -1 if role is SplitRole.PUBLIC else 0
-    outside = (part.labels < lowest) | (part.labels >= len(classes.names))
+    outside = (numbers < lowest) | (numbers >= len(classes.names))
     if outside.any():
         raise InputError(
-            f"{printable(path)} has the label {part.labels[outside][0]}; "
+            f"{printable(part.path)} has the label {numbers[outside][0]}; "
             f"{len(classes.names)} classes are known (from {classes.source}).",
             f"Use labels from {lowest} to {len(classes.names) - 1}; -1, for no class, is for the public split only.",
         )
-    return part.labels
+    return numbers
 
 
-def _folder_labels(role: SplitRole, part: ImageFolder, classes: ClassList) -> npt.NDArray[np.int64]:
+def _labels_by_name(
+    role: SplitRole, part: ImageRole | ArrayRole, names: tuple[str, ...], classes: ClassList
+) -> npt.NDArray[np.int64]:
     index = {name: position for position, name in enumerate(classes.names)}
-    for file in part.files:
-        if file.class_name not in index and role is not SplitRole.PUBLIC:
-            raise InputError(
-                f"{printable(file.path)} lies in none of the {len(classes.names)} class folders "
-                f"(from {classes.source}).",
-                "Put every image into the folder of its class, and every class into classes.txt.",
-            )
-    return np.array([index.get(file.class_name, -1) for file in part.files], dtype=np.int64)
+    # the last entry stands for records without a class: -1 finds it
+    table = np.array([*(index.get(name, -1) for name in names), -1], dtype=np.int64)
+    labels = table[part.labels.numbers]
+    if role is not SplitRole.PUBLIC and (labels < 0).any():
+        first = int(np.argmin(labels))
+        name = names[part.labels.numbers[first]]
+        raise InputError(
+            f"{printable(part.place(first))} is of the class {printable(name[:MAX_NAME])}, which is none of the "
+            f"{len(classes.names)} classes (from {classes.source}).",
+            "Name every class in classes.txt, as the data names it.",
+        )
+    return labels
 
 
 # --- records -------------------------------------------------------------------------------------------------------
 
 
 def _decode(
-    material: Mapping[SplitRole, ImageFolder | NpzArrays],
+    material: Mapping[SplitRole, ImageRole | ArrayRole],
     labels: Mapping[SplitRole, npt.NDArray[np.int64]],
     settings: SplitsFile,
 ) -> dict[SplitRole, Records]:
-    inputs = {role: part.inputs for role, part in material.items() if isinstance(part, NpzArrays)}
-    folders = {role: part for role, part in material.items() if isinstance(part, ImageFolder)}
-    if folders:
-        form = common_form(list(folders.values()), settings.preprocessing)
-        inputs |= {role: read_images(part, form) for role, part in folders.items()}
+    inputs = {role: part.inputs for role, part in material.items() if isinstance(part, ArrayRole)}
+    images = {role: part for role, part in material.items() if isinstance(part, ImageRole)}
+    if images:
+        form = common_form(list(images.values()), settings.preprocessing)
+        inputs |= {role: read_images(part, form) for role, part in images.items()}
     return {role: Records.of(inputs[role], labels[role], part.groups) for role, part in material.items()}
 
 

@@ -6,6 +6,11 @@ class_is_person = false         # each class is one person
 [roles]                         # only where files have other names than train, test, population, public, validation
 population = "holdout"
 
+[data]                          # only where the columns of parquet or arrow files are not found by name
+image_column = "scan"           # or features_column
+label_column = "coarse_label"
+group_column = "patient"
+
 [preprocessing]
 mean = [0.49, 0.48, 0.45]       # of pixels in [0, 1]; with std, both or neither; for features one number will do
 std = [0.25, 0.24, 0.26]
@@ -45,7 +50,15 @@ from auditor.findings import Preprocessing, PrivacyClaim
 from auditor.records import printable
 from auditor.toml_file import Section, parse_toml, settings_in
 
-__all__ = ["ClaimSection", "PreprocessingSection", "Recipe", "RolesSection", "SplitsFile", "read_splits_file"]
+__all__ = [
+    "ClaimSection",
+    "DataSection",
+    "PreprocessingSection",
+    "Recipe",
+    "RolesSection",
+    "SplitsFile",
+    "read_splits_file",
+]
 
 FILE_NAME = "splits.toml"
 
@@ -173,12 +186,28 @@ class RolesSection(Section):
     validation: str | None = None
 
 
+class DataSection(Section):
+    """Which column of parquet and arrow files holds what; None: found by name."""
+
+    image_column: str | None = Field(default=None, min_length=1)
+    features_column: str | None = Field(default=None, min_length=1)
+    label_column: str | None = Field(default=None, min_length=1)
+    group_column: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _images_or_features(self) -> DataSection:
+        if self.image_column is not None and self.features_column is not None:
+            raise ValueError("records are images or features, so give image_column or features_column")
+        return self
+
+
 class SplitsFile(Section):
     """The whole file. Without one, every field has its default: nothing is known."""
 
     random_split: bool | None = None
     class_is_person: bool = False
     roles: RolesSection = RolesSection()
+    data: DataSection = DataSection()
     preprocessing: PreprocessingSection | None = None
     training: Recipe | None = None
     claim: ClaimSection | None = None
@@ -201,6 +230,7 @@ class SplitsFile(Section):
 _TABLES: dict[str, type[BaseModel]] = {
     "": SplitsFile,
     "roles": RolesSection,
+    "data": DataSection,
     "preprocessing": PreprocessingSection,
     "training": Recipe,
     "claim": ClaimSection,

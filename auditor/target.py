@@ -12,16 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from auditor.checkpoint.architecture import Architecture, choose, filled, refuse_misfit, sized
 from auditor.checkpoint.config import CONFIG_NAME, Json, read_config
 from auditor.checkpoint.head import with_own_head
 from auditor.checkpoint.inspection import Inspection, inspect_checkpoint
-from auditor.checkpoint.new_head import NewHead
+from auditor.checkpoint.new_head import NewHead, words_of
 from auditor.checkpoint.preprocessing import Inputs, blank_input, prepare, settle_preprocessing
 from auditor.checkpoint.sidecar import (
     TrainedWith,
@@ -151,7 +152,8 @@ class Target:
             InputError: the head of this network is not one linear layer.
         """
         architecture = replace(self.architecture, head=head)
-        return replace(self, architecture=architecture).with_weights(architecture.build().state_dict())
+        facts = self.facts.model_copy(update={"head": words_of(head)})
+        return replace(self, architecture=architecture, facts=facts).with_weights(architecture.build().state_dict())
 
     def with_weights(self, state_dict: Mapping[str, Tensor]) -> Target:
         """A fresh model of the same architecture and preprocessing, with these weights and no wrapper.
@@ -249,6 +251,8 @@ def load_target(
         file_bytes=files.weights.stat().st_size,
         architecture=architecture.label,
         architecture_evidence=f"{choice.evidence}; all {len(state.tensors)} tensors of the file fit",
+        model_args=cast("dict[str, JsonValue]", dict(choice.model_args)),
+        head=words_of(architecture.head),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         num_classes=classes,
         weights=state.weights,

@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from auditor.battery import MEMBERSHIP, Plan, probes_for, why_not
+from auditor.battery import MEMBERSHIP
+from auditor.battery.plan import Plan, probes_for, why_not
 from auditor.compute import generator
 from auditor.controls.blind import blind_control
 from auditor.controls.nulls import instrument_null, two_class_signals

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from calibration_rows import AUDIT_SEED, LIMITS, SEED, AuditRow, DoseRow, Rows, StrictRow, ZeroRow
 from calibration_worlds import RECIPE, Design, World, simulate
 
-from auditor.battery import MEMBERSHIP, Plan, run_battery
+from auditor.battery import MEMBERSHIP
+from auditor.battery.plan import Plan, run_battery
 from auditor.checks import run_checks
 from auditor.compute import generator
 from auditor.controls.blind import blind_control

@@ -8,7 +8,7 @@ from contextlib import suppress
 from defenses_values import Results, Run, UnmeasuredError, accuracy, accuracy_change, auc_effect, effect_of
 from defenses_verdict import QUESTIONS, SEEDS, WORLDS, Judgement, over_seeds, verdicts
 
-from auditor.findings import CheckLevel, DefenseResult, Metric
+from auditor.findings import CheckLevel, DefenseResult, InversionEffect, Metric
 from auditor.stats.estimate import Estimate
 
 __all__ = ["report"]
@@ -235,14 +235,21 @@ def _inversion(runs: Sequence[Run]) -> str:
     rows = []
     for name in _names(runs):
         found = [each for one in _completed(runs, name) for each in one.inversion]
-        for measure in dict.fromkeys(one.measure for one in found):
-            mine = [one for one in found if one.measure == measure]
+        for attack, measure in dict.fromkeys((_attacker(one), one.measure) for one in found):
+            mine = [one for one in found if (_attacker(one), one.measure) == (attack, measure)]
             before, after = (
                 _over([getattr(one, state).value for one in mine], 4) for state in ("undefended", "defended")
             )
             change = _over([one.change.value for one in mine], 4, signed=True)
-            rows.append((name, mine[0].attack_id, measure, before, after, change))
+            rows.append((name, attack, measure, before, after, change))
     return _table(("defense", "attack", "measure", "undefended", "defended", "change"), rows)
+
+
+def _attacker(effect: InversionEffect) -> str:
+    """Whom a row is about; which of several was the strongest differs between seeds."""
+    if effect.chosen_from:
+        return f"the strongest of {effect.chosen_from}, on classes on which it was not chosen"
+    return effect.attack_id
 
 
 # --- costs -----------------------------------------------------------------------------------------------------------

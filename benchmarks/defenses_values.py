@@ -118,7 +118,7 @@ def inversion_effect(result: DefenseResult, attack: str, ending: str) -> Inversi
         UnmeasuredError: it did not run.
     """
     for one in result.inversion:
-        if one.attack_id == attack and one.measure.endswith(ending):
+        if one.attack_id == attack and one.measure.endswith(ending) and not one.chosen_from:
             return one
     raise UnmeasuredError(f"{attack} did not run")
 

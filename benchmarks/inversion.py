@@ -24,7 +24,8 @@ from inversion_worlds import DIGITS, WORLDS, World
 from pydantic import BaseModel
 from safetensors.torch import load_file
 
-from auditor.battery import INVERSION, run_inversion_battery
+from auditor.battery import INVERSION
+from auditor.battery.plan import run_inversion_battery
 from auditor.case import Case, open_case
 from auditor.compute import SILENT, Workers, rename_into_place
 from auditor.inversion.evaluators import EVALUATORS, load_evaluator

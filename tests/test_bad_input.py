@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from auditor.cli import main
 from tests.digits import parts, trained_weights, write_splits
+from tests.stores import png, tar_of
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,12 @@ def truncated_split(place):
     path.write_bytes(path.read_bytes()[:200])
 
 
+def truncated_tar(place):
+    (place / "splits" / "test.npz").unlink()
+    path = tar_of(place / "splits" / "test.tar", [("a.png", png(0)), ("a.cls", b"1"), ("b.png", png(1))])
+    path.write_bytes(path.read_bytes()[:2_000])
+
+
 def no_preprocessing(place):
     (place / "splits" / "splits.toml").write_text("random_split = true\n")
 
@@ -157,6 +164,7 @@ TABLE = [
     (label_outside, [], ["train.npz", "10"]),
     (object_array, [], ["train.npz"]),
     (truncated_split, [], ["test.npz"]),
+    (truncated_tar, [], ["test.tar"]),
     (no_preprocessing, [], ["splits.toml", "preprocessing"]),
     (broken_settings, [], ["splits.toml"]),
     (no_population, [], ["population"]),

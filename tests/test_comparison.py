@@ -102,8 +102,16 @@ def test_the_strongest_attack_is_chosen_on_one_half_and_told_of_the_other(report
 
 def test_defenses_have_their_own_probes(results):
     probes = {name: [one.status for one in result.probes] for name, result in results.items() if result.probes}
-    assert set(probes) == {"calor", "mid", "aeppt"}
+    assert set(probes) == {"mmd-mixup", "calor", "mid", "aeppt"}
     assert {status for found in probes.values() for status in found} == {"completed"}
+
+
+def test_records_that_were_held_out_are_a_question_of_their_own(results):
+    asked = {probe.id: probe for result in results.values() for probe in result.probes if probe.asks == "held out"}
+    assert set(asked) == {"mmd-mixup-held-out"}
+    assert asked["mmd-mixup-held-out"].auc.n == {"held-out records": 150, "fresh records": 150}
+    others = [probe for result in results.values() for probe in result.probes if probe.asks == "members"]
+    assert all(set(probe.auc.n) == {"members", "non-members"} for probe in others)
 
 
 def test_what_was_tuned_is_told(results):
@@ -226,4 +234,6 @@ def test_what_is_not_stopped_is_named():
     probe = DefenseProbeResult(id="p", title="Jitter", access=Access.LABELS, status="completed", auc=estimate(0.9))
     (advice,) = advise([result("good", 0.6, 0.0, probes=(probe,))])
     assert "Jitter against good (AUC 0.90" in advice.not_stopped
+    (advice,) = advise([result("good", 0.6, 0.0, probes=(probe.model_copy(update={"asks": "held out"}),))])
+    assert "records that good held out, recognised (AUC 0.90" in advice.not_stopped
     assert "rmia against good" in advice.not_stopped

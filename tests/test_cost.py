@@ -6,7 +6,8 @@ import pytest
 
 from auditor import cli, cost, planning
 from auditor.audit import AuditOptions, audit
-from auditor.battery import MEMBERSHIP, GivenFacts
+from auditor.battery import MEMBERSHIP
+from auditor.battery.plan import GivenFacts
 from auditor.compute import RunFolder
 from auditor.controls.nulls import instrument_null
 from auditor.controls.planted import planted_control

@@ -1,19 +1,27 @@
 """What a defense does to inversion: paired on the same records, and held against what decoders differ by."""
 
+import pickle
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from auditor import inversion_trials
 from auditor.battery import DECODER, GRADIENTS, INVERSION
 from auditor.checkpoint.new_head import NewHead
-from auditor.comparison.inversion import Exhibit, exhibit, inversion_effects
+from auditor.comparison.inversion import Exhibit, _changed, exhibit, inversion_effects
+from auditor.comparison.inversion import _half as inversion_half
 from auditor.compute import SILENT, Clock, RunFolder
-from auditor.inversion import Models, Workshop, adapters, evaluators, jobs
+from auditor.cost import Spent
+from auditor.defense import InversionProbe
+from auditor.defenses import DEFENSES
+from auditor.inversion import adapters, evaluators, jobs
 from auditor.inversion.given import unit_images
 from auditor.inversion.kept import read_material
 from auditor.inversion.scene import rows_of
+from auditor.inversion.workshop import Models, Workshop
 from auditor.laboratory import Blueprint, Laboratory
 from auditor.limits import Limits
 from auditor.shadows import AuditSet, TrainingSet
@@ -226,6 +234,92 @@ def test_who_holds_the_weights_opens_the_model_first(workshop, confident, briefl
     assert np.array_equal(closed.members, opened.members)
     assert np.array_equal(opened.recognised, found.recognised)
     assert not np.array_equal(opened.recognised, closed.recognised)
+
+
+# --- who knows of a defense ------------------------------------------------------------------------------------------
+
+KNOWING = (InversionProbe("open", "On a silent copy", opened=silent), InversionProbe("aim", "Towards .3", aim=0.3))
+
+
+def test_who_knows_of_a_defense_changes_miface(workshop, confident, briefly, monkeypatch):
+    monkeypatch.setattr(adapters, "_MIFACE_STEPS", 200)
+    shown = exhibit(workshop, confident, name="trained", white_box=True, probes=KNOWING, decoders=2)
+    assert shown.reasons == {}
+    assert set(shown.knowing) == {"open", "aim"}
+    on_a_silent_one = exhibit(workshop, silent(confident), name="silent", white_box=True, decoders=2)
+    assert np.array_equal(shown.knowing["open"], on_a_silent_one.recognised)
+    made = {name.split("-trained-")[0]: name for name in answers(workshop) if "-trained-" in name}
+    plain, aimed = (read_material(workshop.laboratory.folder, f"inversion/{made[name]}") for name in (GRADIENTS, "aim"))
+    assert (aimed.confidence - 0.3).abs().max() <= 0.01
+    assert plain.confidence.min() > 0.9
+    again = exhibit(workshop, confident, name="trained", white_box=True, probes=KNOWING, decoders=2)
+    assert all(np.array_equal(again.knowing[name], seen) for name, seen in shown.knowing.items())
+
+
+def test_who_knows_of_calor_runs_on_its_neck_in_workers_too(workshop, confident, briefly):
+    """Untrained, but with its header: the copies are attacked, and what is sent to workers can be sent."""
+    row = next(one for one in DEFENSES if one.card.id == "calor")
+    torch.manual_seed(2)
+    with_neck = confident.with_head(row.head(confident))
+    shown = exhibit(workshop, with_neck, name="calor", white_box=True, probes=row.inverters, decoders=2)
+    assert shown.reasons == {}
+    assert set(shown.knowing) == {one.id for one in row.inverters}
+    assert all(seen.shape == (10,) and np.isfinite(seen).all() for seen in shown.knowing.values())
+    assert len({seen.tobytes() for seen in (shown.recognised, *shown.knowing.values())}) > 2
+    sent = [pickle.loads(pickle.dumps(_changed(one))) for one in row.inverters]  # noqa: S301 - our own
+    assert [(one.card.id, one.opened, one.run.keywords) for one in sent] == [
+        (one.id, one.opened, {"aim": one.aim}) for one in row.inverters
+    ]
+
+
+def test_who_knows_of_a_defense_runs_on_weights_and_images_alone(workshop, confident, briefly):
+    shown = exhibit(workshop, confident, name="output", probes=KNOWING, decoders=2)
+    assert shown.knowing == {}
+    assert shown.reasons == {GRADIENTS: "not asked for"}
+    numbers = Records.of(np.zeros((4, 3), dtype=np.float32), np.arange(4) % 2)
+    features = replace(workshop.audit_set, records=numbers, membership=np.arange(4) < 2)
+    lost = exhibit(
+        replace(workshop, audit_set=features), confident, name="features", white_box=True, probes=KNOWING, decoders=2
+    )
+    assert lost.reasons["aim"] == lost.reasons["open"] == "rebuilds images, and the records are features"
+
+
+def test_the_strongest_is_chosen_on_one_half_of_the_classes_and_told_of_the_other():
+    rng = np.random.default_rng(0)
+    before, plain = rng.uniform(size=(2, 20))
+    half = inversion_half(20)
+    assert half.sum() == 10
+    lucky, steady = np.where(half, 0.9, 0.1), np.where(half, 0.8, 0.7)
+    after = Exhibit(recognised=plain * 0.1, knowing={"open": lucky, "aim": steady})
+    told = inversion_effects(Exhibit(recognised=before), after, Limits(), KNOWING)
+    names = [(one.attack_id, one.title, one.chosen_from) for one in told]
+    assert names == [
+        (GRADIENTS, "", 0),
+        ("open", "On a silent copy", 0),
+        ("aim", "Towards .3", 0),
+        ("open", "On a silent copy", 3),
+    ]
+    assert [one.defended.value for one in told[1:3]] == [pytest.approx(0.5), pytest.approx(0.75)]
+    assert all(one.undefended.value == pytest.approx(before.mean()) for one in told[:3])
+    strongest = told[-1]
+    assert strongest.defended.value == pytest.approx(0.1)
+    assert strongest.undefended.value == pytest.approx(before[~half].mean())
+    assert strongest.change.n == {"classes": 10}
+
+
+def test_a_lost_attack_takes_no_other_along_and_few_classes_choose_nothing():
+    before, after = Exhibit(recognised=np.full(3, 0.5)), Exhibit(knowing={"aim": np.full(3, 0.4)})
+    (only,) = inversion_effects(before, after, Limits(), KNOWING)
+    assert (only.attack_id, only.access, only.better) == ("aim", Access.WEIGHTS, "lower")
+    both = replace(after, recognised=np.full(3, 0.2))
+    assert [one.chosen_from for one in inversion_effects(before, both, Limits(), KNOWING)] == [0, 0]
+
+
+def test_a_plan_counts_those_who_know_of_a_defense():
+    plan = SimpleNamespace(defenses=("calor", "mid", "top-3"))
+    trials = SimpleNamespace(inverting=lambda attack: Spent(1.0, 1.0))
+    found = {item.name: item.count for item in inversion_trials._through_defenses(plan, trials)}
+    assert found == {"inversion-network of defended models": 3 * 5, "miface of defended models": 3 + 4}
 
 
 # --- intervals -------------------------------------------------------------------------------------------------------

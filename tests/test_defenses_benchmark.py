@@ -151,6 +151,23 @@ def judged(found, *defenses):
     return found.judged(results(*defenses), "cifar10")
 
 
+def test_inversion_is_told_by_attacker_and_the_strongest_under_its_own_name():
+    runs = []
+    for name, seen in (("calor-aim", 0.2), ("miface", 0.4)):
+        measure = "Probability of the class by the evaluation networks"
+        best = inversion(name, measure, 0.5, seen, classes=5).model_copy(update={"chosen_from": 5})
+        plain = result("calor", seen=0.3)
+        runs.append(plain.model_copy(update={"inversion": (best, *plain.inversion)}))
+    text = tables._inversion(results(*runs).runs)
+    told = {row.split(" | ")[1]: row.split(" | ")[4] for row in text.splitlines() if "Probability" in row}
+    strongest = told.pop("the strongest of 5, on classes on which it was not chosen")
+    assert strongest.startswith("0.3000 (")
+    assert told.keys() == {"miface"}
+    assert told["miface"].startswith("0.3000")
+    assert strongest != told["miface"]
+    assert values.inversion_effect(runs[1], "miface", "").defended.value == 0.3
+
+
 # --- the rule --------------------------------------------------------------------------------------------------------
 
 

@@ -46,7 +46,6 @@ def test_numbers_that_both_hold_are_compared_unpaired():
 
 def test_exposed_records_are_matched_one_by_one_where_they_can_be():
     found = compare(exposing(BEFORE, "a", "b", "c"), exposing(AFTER, "b", "c", "d", "e"))
-    assert found.paired
     assert (found.exposed.stayed, found.exposed.gained, found.exposed.lost) == (2, 2, 1)
     assert found.exposed.change.value == pytest.approx(0.001)
     assert found.exposed.change.method.startswith("paired")
@@ -57,14 +56,13 @@ def test_exposed_records_are_matched_one_by_one_where_they_can_be():
     [
         ({"key": "other"}, "the keys differ"),
         ({"audit_set": "other"}, "other records were evaluated"),
-        ({"audit_set": ""}, "it is not known"),
+        ({"audit_set": ""}, "it is not known which records were evaluated"),
     ],
 )
 def test_without_the_same_key_and_records_nothing_is_matched(changes, why):
     found = compare(exposing(BEFORE, "a"), exposing(AFTER, "a", "b", **changes))
-    assert not found.paired
     assert (found.exposed.gained, found.exposed.change.method) == (None, "unpaired, from both intervals")
-    assert f"records are not matched: {why}" in found.notes
+    assert found.unpaired == f"{why}; scan both versions with one --key, on the same records"
 
 
 def test_exposure_at_another_confidence_is_not_compared():
@@ -96,7 +94,53 @@ def test_what_is_not_judged_is_not_compared():
 def test_another_attacker_is_told(changes, told):
     found = compare(BEFORE, AFTER.model_copy(update={"plan": AFTER.plan.model_copy(update=changes)}))
     assert found.unlike == (told,)
-    assert all(one.unlike == (told,) for one in found.changes)
+    assert all(one.unlike == (told,) and not one.paired for one in found.changes)
+
+
+def of_model(found, **changes):
+    return found.model_copy(update={"model": found.model.model_copy(update=changes)})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            {},
+            {"wrapper": "purifier", "wrapper_sha256": "1"},
+            ["the new model stands behind the output wrapper purifier"],
+        ),
+        ({"wrapper": "hamp"}, {}, ["the old model stands behind the output wrapper hamp"]),
+        (
+            {"wrapper": "hamp", "wrapper_sha256": "1"},
+            {"wrapper": "hamp", "wrapper_sha256": "2"},
+            [
+                "the old model stands behind the output wrapper hamp",
+                "the new model stands behind the output wrapper hamp",
+                "the wrappers are of the same kind and not the same",
+            ],
+        ),
+        ({}, {"trained_with": "relaxloss"}, ["the new model was trained with relaxloss"]),
+        (
+            {},
+            {"preprocessing": BEFORE.model.preprocessing.model_copy(update={"std": (0.25,), "source": "a guess"})},
+            ["preprocessing, std: [0.5] then, [0.25] now"],
+        ),
+        ({"model_args": {}}, {"model_args": {"depth": 2}}, ["arguments of the network: {} then, {'depth': 2} now"]),
+        ({"head": "plain"}, {"head": "tanh"}, ["last layer: plain then, tanh now"]),
+        ({"head": None, "model_args": None}, {"head": "tanh", "model_args": {"depth": 2}}, []),
+        ({"sha256": "1"}, {"sha256": "2"}, []),
+    ],
+)
+def test_what_stands_around_the_weights_is_told(old, new, told):
+    notes = compare(of_model(BEFORE, **old), of_model(AFTER, **new)).notes
+    assert [one for one in notes if not one.startswith("both reports are of the same weights")] == told
+
+
+def test_without_the_files_the_reason_and_the_remedy_are_told():
+    found = compare(exposing(BEFORE, "a"), exposing(AFTER, "a"))
+    assert found.unpaired.startswith(
+        "the old report was given without its run folder; keep the run folders (--run-dir)"
+    )
 
 
 def test_other_settings_make_one_attack_another():
@@ -139,6 +183,11 @@ def run(tmp_path, old, new):
 def test_the_command_tells_every_number_with_its_interval(tmp_path, capsys):
     assert run(tmp_path, exposing(BEFORE, "a"), exposing(AFTER, "a", "b")) == 0
     lines = capsys.readouterr().out.splitlines()
+    labels = [line.split()[0] for line in lines]
+    assert labels == ["verdict"] * 3 + ["severity", "primary", "primary", "unpaired", "exposed", "note"]
+    assert lines[6].startswith(
+        "unpaired  the old report has no scores.safetensors beside it; keep the run folders (--run-dir), "
+    )
     assert "verdict   membership, weights: leak found, was nothing found" in lines
     numbers = [line for line in lines if line.startswith("primary")]
     assert len(numbers) == 2
@@ -149,6 +198,14 @@ def test_the_command_tells_every_number_with_its_interval(tmp_path, capsys):
 def test_real_reports_can_be_compared(tmp_path, capsys):
     assert run(tmp_path, leaky(), well_behaved()) == 0
     assert "severity  none, was " in capsys.readouterr().out
+
+
+def test_attacks_of_one_report_only_are_counted_and_the_first_are_named(tmp_path, capsys):
+    many = report(membership=[attack(auc(0.5), name=name) for name in "cabed"])
+    assert run(tmp_path, many, BEFORE) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "gone      5 attacks completed in the old report only: a, b, c and 2 more" in lines
+    assert "new       1 attack completed in the new report only: lira" in lines
 
 
 def test_hostile_names_stay_on_their_line(tmp_path, capsys):

@@ -1,6 +1,5 @@
 """The documentation is true: its commands parse, the cheap ones run, its links lead somewhere, its code works."""
 
-import hashlib
 import re
 import shlex
 import shutil
@@ -22,6 +21,7 @@ from auditor.membership.measure import run_attack
 from auditor.policy_file import read_policy
 from auditor.report import pdf_problem, write_outputs
 from auditor.report.terms import GLOSSARY, TERMS
+from auditor.target import load_target
 from auditor.threat import Access
 from tests.minimal_report import report
 from tests.report.example import leaky, well_behaved
@@ -90,12 +90,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "splits").symlink_to(sample / "splits")
     shutil.copy(sample / "model.safetensors", folder)
     shutil.copy(sample / "config.json", folder)
-    sha256 = hashlib.sha256((sample / "model.safetensors").read_bytes()).hexdigest()
+    facts = load_target(sample).facts
     (folder / "privaudit-report").mkdir()
     made = {"old": leaky(), "privaudit-report/report": leaky(), "new": well_behaved(), "report": report()}
     for name, one in made.items():
-        of_this = one.model_copy(update={"model": one.model.model_copy(update={"sha256": sha256})})
-        write_outputs(of_this, [folder / f"{name}.json"])
+        write_outputs(one.model_copy(update={"model": facts}), [folder / f"{name}.json"])
+    for name in ("old", "new"):
+        (folder / "runs" / name).mkdir(parents=True)
+        shutil.copy(folder / f"{name}.json", folder / "runs" / name / "report.json")
     (folder / "privaudit.toml").write_text(blocks(DOCS / "choose-a-policy.md", "toml")[0], encoding="utf-8")
     network = next(block for block in blocks(DOCS / "bring-your-own-model.md", "python") if "def make" in block)
     (folder / "network.py").write_text(network, encoding="utf-8")

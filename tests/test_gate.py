@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,7 @@ from auditor.policy_file import Policy, Rule, Waiver
 from auditor.report import render_json
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
+from tests.cli.test_terminal import torch_was_imported_by
 from tests.minimal_report import attack, report, verdict
 
 LEAK, NOTHING, UNSURE = VerdictState.LEAK_FOUND, VerdictState.NOTHING_FOUND, VerdictState.CANNOT_SAY
@@ -428,6 +430,52 @@ def test_the_day_of_a_waiver_is_that_of_utc():
     late = datetime(2026, 11, 22, 23, tzinfo=UTC)
     assert judge(BETWEEN, policy, now=late.astimezone()).outcome == "pass"
     assert judge(BETWEEN, policy, now=late + timedelta(hours=2)).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(("found", "code"), [(QUIET, 0), (LOUD, 1), (WIDE, 3)])
+def test_files_tell_what_was_told_and_change_no_exit_code(tmp_path, monkeypatch, capsys, found, code):
+    files = [tmp_path / name for name in ("gate.xml", "gate.sarif", "deep/gate.md", "again.json")]
+    asked = [word for file in files for word in ("-o", str(file))]
+    assert gate(tmp_path, monkeypatch, found, "", *asked) == code
+    told = capsys.readouterr().out.splitlines()
+    assert told[-4:] == [str(file) for file in files]
+    junit, sarif, markdown, again = (file.read_text(encoding="utf-8") for file in files)
+    outcome = {0: "pass", 1: "fail", 3: "inconclusive"}[code]
+    assert f"auc, release of weights: {outcome}. {judge(found, Policy(), now=NOW).rulings[0].sentence[:25]}" in junit
+    assert json.loads(sarif)["runs"][0]["properties"]["gate"]["outcome"] == outcome
+    assert "privaudit.toml, judged on" in markdown
+    assert again == (tmp_path / "report.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["gate.docx", "report.json/gate.xml", "folder.md"])
+def test_files_are_checked_before_anything_is_judged(tmp_path, monkeypatch, capsys, name):
+    (tmp_path / "folder.md").mkdir()
+    assert gate(tmp_path, monkeypatch, QUIET, "", "-o", str(tmp_path / "first.xml"), "-o", str(tmp_path / name)) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert Path(name).name in told.err
+    assert not (tmp_path / "first.xml").exists()
+
+
+def test_a_file_that_cannot_be_written_after_all_is_no_pass(tmp_path, monkeypatch):
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    assert gate(tmp_path, monkeypatch, QUIET, "", "-o", str(tmp_path / "gate.xml")) == 2
+
+
+def test_a_job_on_github_is_told_by_the_gate(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    assert gate(tmp_path, monkeypatch, LOUD, None, "--github") == 1
+    assert "\n::error title=privaudit%3A Policy%3A auc::auc, release of weights: fail." in capsys.readouterr().out
+    told = (tmp_path / "summary").read_text(encoding="utf-8")
+    assert "**What the policy says: ✗ Fail.** By the default limits, judged on 22" in told
+
+
+def test_the_gate_needs_no_torch(tmp_path):
+    (tmp_path / "report.json").write_text(render_json(QUIET), encoding="utf-8")
+    assert not torch_was_imported_by("gate", str(tmp_path / "report.json"), "-o", str(tmp_path / "gate.xml"))
 
 
 HOSTILE = "\x1b[2J\nGate: pass. \u202e[red]</script>" + "x" * 10_000

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from auditor.audit import AuditOptions, audit
-from auditor.battery import Plan
+from auditor.battery.plan import Plan
 from auditor.cli import main
 from auditor.compute import SILENT, RunFolder
 from auditor.errors import InputError

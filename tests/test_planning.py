@@ -7,13 +7,16 @@ from dataclasses import replace
 import pytest
 
 from auditor.audit import AuditOptions
-from auditor.battery import ATTACKS, BUDGETS, MEMBERSHIP, Plan
-from auditor.compute import RunFolder
+from auditor.battery import ATTACKS, MEMBERSHIP
+from auditor.battery.plan import BUDGETS, Plan
+from auditor.case import open_case
+from auditor.compute import SILENT, RunFolder
 from auditor.errors import InputError
 from auditor.intake import open_inputs
 from auditor.limits import Limits, SeverityTable
 from auditor.planning import plan_facts, preview, settle_plan
 from tests.digits import NETWORK, SPLITS, parts, trained_weights, write_splits
+from tests.minimal_report import report
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,17 @@ def test_a_stored_plan_is_replayed_whatever_is_not_said(place):
     first = settle(place, "replay", budget="quick", seed=3)
     assert settle(place, "replay") == first
     assert settle(place, "replay", budget="quick") == first
+
+
+def test_the_last_release_of_another_task_is_refused_before_anything_is_asked(place):
+    checkpoint, arch = place / "digits.safetensors", f"{place / 'network.py'}:network"
+    options = AuditOptions(checkpoint, place / "splits", arch, run_dir=place / "last", baseline=report(), workers=1)
+    with pytest.raises(InputError, match="different tasks"), open_case(options, SILENT):
+        raise AssertionError
+    assert not list((place / "last").rglob("*.safetensors"))
+    preliminary = replace(options, baseline=report().model_copy(update={"stage": "target alone"}))
+    with pytest.raises(InputError, match="old report is preliminary"), open_case(preliminary, SILENT):
+        raise AssertionError
 
 
 @pytest.mark.parametrize(

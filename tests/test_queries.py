@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from auditor.battery import Plan, queries_for
+from auditor.battery.plan import Plan, queries_for
 from auditor.limits import Limits
 from auditor.queries import Query, copies, crop_pad, describe, largest_shift
 from auditor.splits import Recipe

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from auditor.battery import Ahead, Plan
-from auditor.battery.rules import records_for_margin
+from auditor.battery.plan import Plan
+from auditor.battery.rules import Ahead, records_for_margin
 from auditor.findings import Metric
 from auditor.limits import Limits
 from auditor.policy_file import Policy

@@ -1,5 +1,7 @@
 """From a data folder to roles: who plays which role, which class is which, and that no record stands in two roles."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -103,12 +105,21 @@ def test_two_forms_of_one_role_are_refused(tmp_path, twin):
         load_splits(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["population.parquet", "public.tar", "val.tar.gz", "reference.zip", "dev.npy"])
+@pytest.mark.parametrize("name", ["population-0.tar.gz", "public.tgz", "val.tar.gz", "reference.zip", "dev.npy"])
 def test_a_role_in_an_unread_format_is_not_passed_over(tmp_path, name):
     folder_of(tmp_path)
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(InputError, match="format that is not read"):
         load_splits(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch, ending):
+    (folder_of(tmp_path) / f"public.{ending}").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=rf"public\.{ending} needs pyarrow") as caught:
+        load_splits(tmp_path)
+    assert "privaudit[parquet]" in caught.value.hint
 
 
 def test_other_entries_of_the_folder_are_left_alone(tmp_path):
@@ -430,7 +441,7 @@ def test_natural_order_ignores_case_and_breaks_ties_by_text(tmp_path):
 
 def test_a_class_folder_that_the_list_does_not_name_is_refused(tmp_path):
     (image_folders(tmp_path, ["cat", "dog", "emu"]) / "classes.txt").write_text("cat\ndog\n")
-    with pytest.raises(InputError, match=r"emu.* lies in none of the 2 class folders"):
+    with pytest.raises(InputError, match=r"emu.* is of the class emu, which is none of the 2"):
         load_splits(tmp_path)
 
 
@@ -448,7 +459,7 @@ def test_classes_come_from_all_labelled_roles_but_not_from_public(tmp_path):
 def test_archives_and_image_folders_mix_only_under_a_list_of_classes(tmp_path):
     image_folders(tmp_path, ["cat", "dog"], roles=["train"])
     save(tmp_path / "test.npz", pixels(4, 99))
-    with pytest.raises(InputError, match="mixes image folders and archives"):
+    with pytest.raises(InputError, match="some splits by number and of others by name"):
         load_splits(tmp_path)
     (tmp_path / "classes.txt").write_text("dog\ncat\n")
     np.testing.assert_array_equal(load_splits(tmp_path).members.labels, [1, 1, 0, 0])

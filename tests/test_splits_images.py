@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from auditor import image_folder
 from auditor.errors import InputError
-from auditor.image_folder import EXTENSIONS, common_form, read_images, scan_folder
+from auditor.sources import images
+from auditor.sources.decoding import EXTENSIONS
+from auditor.sources.folder import list_folder
+from auditor.sources.images import common_form, read_images, survey
 from auditor.splits_file import PreprocessingSection
 
 LOSSLESS = (".png", ".ppm", ".bmp", ".tif", ".tiff")
@@ -24,6 +26,10 @@ def put(path, array, mode=None):
     image = Image.fromarray(array)
     (image if mode is None else image.convert(mode)).save(path)
     return path
+
+
+def scan_folder(folder):
+    return survey(list_folder(folder))
 
 
 def read(folder, preprocessing=None):
@@ -50,9 +56,9 @@ def test_every_extension_is_read(tmp_path, extension):
 def test_order_and_class_come_from_the_names(tmp_path):
     for seed, name in enumerate(["b/1.png", "a/deep/er/9.png", "a/10.png", "0.png", "a/2.png"]):
         put(tmp_path / name, pixels(seed))
-    files = scan_folder(tmp_path).files
-    assert [(file.name, file.class_name) for file in files] == [
-        ("0.png", ""),
+    listed = [(image.name, image.label) for image in list_folder(tmp_path).images()]
+    assert listed == [
+        ("0.png", None),
         ("a/10.png", "a"),
         ("a/2.png", "a"),
         ("a/deep/er/9.png", "a"),
@@ -153,9 +159,9 @@ def test_an_extreme_aspect_ratio_costs_no_memory(tmp_path):
 
 def test_the_decoded_size_is_limited(tmp_path, monkeypatch):
     put(tmp_path / "cat" / "a.png", pixels())
-    monkeypatch.setattr(image_folder, "MAX_ROLE_BYTES", 60)
+    monkeypatch.setattr(images, "MAX_ROLE_BYTES", 60)
     assert read(tmp_path).nbytes == 60
-    monkeypatch.setattr(image_folder, "MAX_ROLE_BYTES", 59)
+    monkeypatch.setattr(images, "MAX_ROLE_BYTES", 59)
     with pytest.raises(InputError, match="decodes to"):
         read(tmp_path)
 

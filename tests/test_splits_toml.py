@@ -7,13 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.errors import InputError
-from auditor.splits_file import Recipe, SplitsFile, read_splits_file
+from auditor.splits_file import DataSection, Recipe, SplitsFile, read_splits_file
 
 FULL = """
 random_split = true
 class_is_person = true
 [roles]
 population = "holdout"
+[data]
+image_column = "scan"
+label_column = "kind"
+group_column = "patient"
 [preprocessing]
 mean = [0.5, 0.4, 0]
 std = [0.2, 0.25, 1]
@@ -54,6 +58,7 @@ def test_every_key_arrives(tmp_path):
     assert settings.random_split is True
     assert settings.class_is_person is True
     assert settings.roles.population == "holdout"
+    assert settings.data == DataSection(image_column="scan", label_column="kind", group_column="patient")
     assert settings.training == Recipe(
         epochs=30,
         optimizer="adamw",
@@ -99,6 +104,7 @@ def test_an_input_size_alone_states_no_preprocessing(tmp_path):
         (TRAINING + "lrr = 1", "training.lrr"),
         ("[preprocessing]\ninput_size = [1, 8, 8]\nscale = 2", "preprocessing.scale"),
         ('[roles]\nshadow = "x"', "roles.shadow"),
+        ('[data]\ncolumn = "x"', "data.column"),
         ("[[extra]]\na = 1", "extra"),
     ],
 )
@@ -169,6 +175,14 @@ def test_bad_preprocessing_is_refused(tmp_path, line, message):
 def test_bad_input_sizes_are_refused(tmp_path, size):
     with pytest.raises(InputError, match=r"preprocessing\.input_size"):
         read(tmp_path, f"[preprocessing]\ninput_size = {size}\n")
+
+
+@pytest.mark.parametrize(
+    "lines", ['image_column = ""', "label_column = 3", 'image_column = "a"\nfeatures_column = "b"']
+)
+def test_bad_columns_are_refused(tmp_path, lines):
+    with pytest.raises(InputError, match=r"bad value for `data"):
+        read(tmp_path, f"[data]\n{lines}\n")
 
 
 @pytest.mark.parametrize("text", ["random_split = maybe", "[training", "a = 1\na = 2", "x = " + "[" * 5_000])

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from auditor import checks
 from auditor.audit import AuditOptions, audit
-from auditor.battery import Plan
+from auditor.battery.plan import Plan
 from auditor.checkpoint.head import heads_of
 from auditor.errors import InputError
 from auditor.findings import CheckLevel, Family, Preprocessing, VerdictState, Void

@@ -15,7 +15,9 @@ from auditor.battery.inversion import INVERSION
 from auditor.battery.power import Trial, power_of
 from auditor.errors import InputError
 from auditor.findings import EndpointPower, InversionResult, OutputLeak, Role, Skipped
-from auditor.inversion import InversionAttack, Inversions, Models, Workshop, with_findings
+from auditor.inversion import InversionAttack
+from auditor.inversion.measure import with_findings
+from auditor.inversion.workshop import Inversions, Models, Workshop
 from auditor.laboratory import Probe
 from auditor.limits import Limits, SeverityTable
 from auditor.membership.evidence import Attack, Evidence

@@ -110,7 +110,7 @@ class Ahead:
             if margin is not None and (needed is None or n < needed):
                 yield (
                     f"no_worse_than_last: a margin of {margin:g} on {metric.value} takes {takes} a side in both "
-                    f"audits where nothing changed; {n:,} are evaluated."
+                    f"audits where nothing changed, compared unpaired; {n:,} are evaluated."
                 )
 
 

@@ -10,11 +10,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import timm
 import torch
-from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from auditor.checkpoint.config import CONFIG_NAME, Config, Json
@@ -22,6 +20,9 @@ from auditor.checkpoint.factories import absolute_factory, load_factory
 from auditor.checkpoint.new_head import NewHead, place_head
 from auditor.checkpoint.weights import first_few, state_of
 from auditor.errors import InputError
+
+if TYPE_CHECKING:  # timm is imported where it is asked: it takes as long as torch
+    from timm.models import PretrainedCfg
 
 __all__ = ["Architecture", "Choice", "choose", "filled", "misfit", "refuse_misfit", "sized"]
 
@@ -95,6 +96,8 @@ class Architecture:
         return module.float()
 
     def _from_timm(self) -> object:
+        import timm
+
         arguments: dict[str, Any] = copy.deepcopy(dict(self.model_args))
         return timm.create_model(
             self.name, pretrained=False, num_classes=self.num_classes, in_chans=self.in_chans, **arguments
@@ -163,6 +166,8 @@ def choose(arch: str | None, config: Config | None, hint: str | None, weights: P
 
 
 def _known(name: str, where: str) -> str:
+    import timm
+
     if timm.is_model(name):
         return name
     close = difflib.get_close_matches(name, timm.list_models(), n=3)
@@ -240,6 +245,8 @@ def _head_rows(name: str, shapes: Shapes) -> int | None:
 
 
 def _registered(name: str) -> PretrainedCfg | None:
+    import timm
+
     try:
         return timm.get_pretrained_cfg(name)
     except RuntimeError as error:

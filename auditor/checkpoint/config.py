@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from timm.models._hub import load_model_config_from_path
-
 from auditor.errors import InputError
+from auditor.records import printable
 
-__all__ = ["CONFIG_NAME", "Config", "Json", "read_config", "read_json_object"]
+__all__ = ["CONFIG_NAME", "Config", "Json", "is_there", "read_config", "read_json_object"]
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 CONFIG_NAME = "config.json"
+_ABSURD = 1e100
 _LARGEST = 16 * 2**20  # bytes; names of 21,000 classes take under two million
 # What `timm.create_model` reads other files or addresses for.
 _FORBIDDEN_ARGS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
@@ -45,10 +45,11 @@ def read_config(folder: Path) -> Config | None:
     """Read `config.json` in a folder; None where there is none.
 
     Raises:
-        InputError: broken JSON, another schema than timm's, or arguments that would read further files.
+        InputError: no regular file, broken JSON, another schema than timm's, or arguments that would read further
+            files.
     """
     file = folder / CONFIG_NAME
-    if not file.is_file():
+    if not is_there(file):
         return None
     raw = read_json_object(file)
     given = raw.get("pretrained_cfg", raw)
@@ -60,6 +61,8 @@ def read_config(folder: Path) -> Config | None:
     parsed, arguments = _parse(file)
     classes = arguments.pop("num_classes", parsed.get("num_classes"))
     arguments.pop("in_chans", None)
+    if not _told_plainly(arguments):
+        raise InputError(f"{file}: model_args hold an absurd number or unprintable text.", "Correct them.")
     return Config(
         file=file,
         architecture=architecture,
@@ -67,6 +70,19 @@ def read_config(folder: Path) -> Config | None:
         model_args=tuple(sorted(arguments.items())),
         input={key: parsed[key] for key in given if key in parsed},
     )
+
+
+def is_there(file: Path) -> bool:
+    """Whether a file lies there; what is neither a file nor nothing must not pass for nothing.
+
+    Raises:
+        InputError: it is a folder, a device, or a link to nothing.
+    """
+    if file.is_file():
+        return True
+    if file.is_symlink() or file.exists():
+        raise InputError(f"{printable(file)} is no regular file, or a link to none.", "Mend it or take it away.")
+    return False
 
 
 def read_json_object(file: Path) -> Mapping[str, Json]:
@@ -88,6 +104,8 @@ def read_json_object(file: Path) -> Mapping[str, Json]:
 
 def _parse(file: Path) -> tuple[dict[str, Json], dict[str, Json]]:
     """`pretrained_cfg` and `model_args` by timm's parser, which knows the older layouts too."""
+    from timm.models._hub import load_model_config_from_path
+
     try:
         parsed, _, arguments = load_model_config_from_path(file.parent)
         parsed, arguments = cast("dict[str, Json]", dict(parsed)), cast("dict[str, Json]", dict(arguments))
@@ -97,6 +115,15 @@ def _parse(file: Path) -> tuple[dict[str, Json], dict[str, Json]]:
     if forbidden:
         raise InputError(f"{file} sets model_args that read other files: {', '.join(forbidden)}.", "Take them out.")
     return parsed, arguments
+
+
+def _told_plainly(value: Json) -> bool:
+    """Whether a report can hold it, and be read back."""
+    if isinstance(value, str):
+        return value.isprintable()
+    if isinstance(value, Mapping):
+        return all(name.isprintable() and _told_plainly(part) for name, part in value.items())
+    return all(map(_told_plainly, value)) if isinstance(value, Sequence) else value is None or abs(value) < _ABSURD
 
 
 def _class_count(value: Json, file: Path) -> int | None:

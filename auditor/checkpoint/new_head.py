@@ -13,7 +13,7 @@ from auditor.checkpoint.head import heads_of
 from auditor.errors import InputError
 from auditor.wrappers.base import Width
 
-__all__ = ["BottleneckHead", "LowRankHead", "NewHead", "linear_head", "place_head"]
+__all__ = ["BottleneckHead", "LowRankHead", "NewHead", "linear_head", "place_head", "words_of"]
 
 _STD_SHIFT = 5.0
 
@@ -26,6 +26,13 @@ class NewHead(BaseModel):
     kind: Literal["low-rank", "bottleneck"]
     width: Width
     noisy: bool = True
+
+
+def words_of(head: NewHead | None) -> str:
+    """A head as the report names it; None is the network's own."""
+    if head is None:
+        return "its own"
+    return f"{head.kind}, width {head.width}{'' if head.noisy else ', without its noise'}"
 
 
 class LowRankHead(nn.Sequential):

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditor.checkpoint.architecture import refuse_misfit
-from auditor.checkpoint.config import read_json_object
+from auditor.checkpoint.config import is_there, read_json_object
 from auditor.checkpoint.new_head import NewHead
 from auditor.checkpoint.weights import WRAPPER_TENSORS, read_tensors, refuse_non_finite, serialise, sha256_of
 from auditor.errors import InputError
@@ -75,7 +75,7 @@ def read_wrapper(folder: Path, weights_sha256: str) -> OutputWrapper | None:
         InputError: it is damaged, of an unknown kind, or was saved with other weights.
     """
     file = folder / SIDECAR_NAME
-    if not file.is_file():
+    if not is_there(file):
         return None
     raw = read_json_object(file)
     try:
@@ -98,7 +98,7 @@ def wrapper_digest(folder: Path) -> str | None:
     Raises:
         InputError: one of them cannot be read.
     """
-    if not (folder / SIDECAR_NAME).is_file():
+    if not is_there(folder / SIDECAR_NAME):
         return None
     parts = [sha256_of(folder / name) for name in (SIDECAR_NAME, WRAPPER_TENSORS)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -118,7 +118,7 @@ def read_trained_with(folder: Path, weights_sha256: str) -> TrainedWith | None:
         InputError: it is damaged, or was saved with other weights.
     """
     file = folder / TRAINING_SIDECAR_NAME
-    if not file.is_file():
+    if not is_there(file):
         return None
     try:
         sidecar = _TrainingSidecar.model_validate(read_json_object(file))

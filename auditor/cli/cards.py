@@ -1,10 +1,11 @@
-"""Cards as JSON, for the commands that list what is in the box."""
+"""Cards for people and as JSON, for the commands that list what is in the box."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
     from auditor.inversion import InversionAttack
     from auditor.membership.evidence import Attack
 
-__all__ = ["Cost", "as_json_array", "with_costs"]
+__all__ = ["Cost", "Listed", "as_json_array", "listing", "with_costs"]
+
+_WIDTH = 80  # of the narrowest terminal that is common
+_ALL = "Papers, formulas, settings and what was changed: --json."
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,49 @@ class Cost:
         return cls(0, None, entry.budget)
 
     def __str__(self) -> str:
-        shadows = f"{self.shadows} shadows" if self.shadows else "no shadow"
-        asked = "queries as planned" if self.queries_per_record is None else _queries(self.queries_per_record)
-        return f"{shadows}, {asked}, from budget {self.budget}"
+        shadows = f"; at least {self.shadows} shadows" if self.shadows else ""
+        asked = "" if self.queries_per_record is None else f"; {_queries(self.queries_per_record)}"
+        return f"from {self.budget}{shadows}{asked}"
 
 
 def _queries(count: int) -> str:
     return f"{count:,} {'query' if count == 1 else 'queries'} per record"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One entry of a listing.
+
+    Attributes:
+        id: What options call it.
+        title: What people call it.
+        told: The rest, in one line.
+        mark: One character in front of it.
+        part: Whether it belongs under the one before.
+    """
+
+    id: str
+    title: str
+    told: str
+    mark: str = ""
+    part: bool = False
+
+
+def listing(groups: Iterable[tuple[str, Sequence[Listed]]], foot: str) -> str:
+    """Entries under headings, wrapped so that no terminal has to; plain text."""
+    blocks = [_wrapped(heading, 0) + "\n\n" + "\n".join(map(_entry, entries)) for heading, entries in groups]
+    return "\n\n".join([*blocks, _wrapped(f"{foot} {_ALL}", 0)])
+
+
+def _entry(one: Listed) -> str:
+    indent = 4 if one.part else 2
+    first = f"{one.mark:{indent}}{one.id}: {one.title}"
+    return f"{_wrapped(first, indent + 2, first=0)}\n{_wrapped(one.told, indent + 4)}"
+
+
+def _wrapped(text: str, indent: int, first: int | None = None) -> str:
+    opening = " " * (indent if first is None else first)
+    return fill(text, _WIDTH, initial_indent=opening, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def as_json_array(cards: Sequence[AttackCard] | Sequence[DefenseCard]) -> str:

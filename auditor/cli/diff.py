@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["diff"]
 
 _WIDTH = 9
+_NAMED = 3
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -28,13 +29,16 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def diff(terminal: Terminal, old: Path, new: Path) -> int:
     """Say what changed from OLD.json to NEW.json, reports of one model and its next version.
 
-    Attacks are compared unpaired, as a report holds no score of a record; exposed records one by one, where both
-    reports name them under the same key and evaluated the same records. `privaudit gate --baseline` judges.
+    Primary attacks are compared record by record where both files are the report.json of a run folder, and both
+    audits evaluated the same records under the same key with the same attacker; exposed records one by one under the
+    same key. All else is compared unpaired, from both intervals. `privaudit gate --baseline` judges.
     """
     from auditor.difference import compare
+    from auditor.kept_scores import read_kept
     from auditor.report import load_json
 
-    for label, text in _lines(compare(load_json(old), load_json(new))):
+    before, after = load_json(old), load_json(new)
+    for label, text in _lines(compare(before, after, (read_kept(old, before), read_kept(new, after)))):
         terminal.emit(judgement.line(label, text, _WIDTH))
     return Exit.DONE
 
@@ -44,23 +48,46 @@ def _lines(found: Difference) -> Iterator[tuple[str, str]]:
         same = "as before" if turn.old is turn.new else f"was {turn.old}"
         yield "verdict", f"{turn.family}, {turn.access}: {turn.new}, {same}"
     yield "severity", f"{found.severity[1]}, was {found.severity[0]}"
+    yield from map(_number, (one for one in found.changes if one.primary))
+    yield _pairing(found)
+    yield from _exposed(found)
     yield from (("unlike", one) for one in found.unlike)
     yield from (("note", one) for one in found.notes)
-    yield from map(_number, found.changes)
-    yield from _exposed(found)
-    yield from (("gone", f"{name} completed in the old report only") for name in found.missing)
-    yield from (("new", f"{name} completed in the new report only") for name in found.added)
+    yield from _listed("gone", "old", found.missing)
+    yield from _listed("new", "new", found.added)
+    yield from map(_number, (one for one in found.changes if not one.primary))
+
+
+def _pairing(found: Difference) -> tuple[str, str]:
+    """Whether records were matched; if so, what their intervals leave out."""
+    if found.unpaired:
+        return "unpaired", found.unpaired
+    return "paired", (
+        "primary attacks are compared record by record; the change is of these two files, each in front of its own "
+        "shadows, and another training of either model or of the shadows would move it"
+    )
+
+
+def _listed(label: str, which: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """How many attacks only one report has, and the first few by name."""
+    if not names:
+        return
+    named, more = names[:_NAMED], len(names) - _NAMED
+    attacks = "attack" if len(names) == 1 else "attacks"
+    rest = f" and {more:,} more" if more > 0 else ""
+    yield label, f"{len(names):,} {attacks} completed in the {which} report only: {', '.join(named)}{rest}"
 
 
 def _number(change: Change) -> tuple[str, str]:
     from auditor.report.text import cell, counts, phrase
 
     unit, difference = change.unit, "points" if change.unit == "share" else change.unit
+    paired = "paired" if change.paired else "unpaired"
     role = "primary" if change.primary else "other"
     unlike = f"; not measured alike: {', '.join(change.unlike)}" if change.unlike else ""
     return role, (
         f"{change.name}, {change.card.id}: {cell(change.new, unit)}, was {cell(change.old, unit)}; change "
-        f"{phrase(change.change, difference)}, unpaired; {counts(change.change.n)}{unlike}"
+        f"{phrase(change.change, difference)}, {paired}; {counts(change.change.n)}{unlike}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from auditor.cli import judgement
+from auditor.cli import outputs as made
 from auditor.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -28,38 +29,65 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="The model that is to go out, file or folder; a report of another one is refused.",
 )
 @click.option("--baseline", metavar="OLD.json", type=_FILE, help="Report of the last release, for no_worse_than_last.")
+@made.output_options
 @click.pass_obj
-def gate(terminal: Terminal, report: Path, policy: Path | None, checkpoint: Path | None, baseline: Path | None) -> int:
+def gate(
+    terminal: Terminal,
+    report: Path,
+    policy: Path | None,
+    checkpoint: Path | None,
+    baseline: Path | None,
+    outputs: tuple[Path, ...],
+    github: bool,
+) -> int:
     """Hold REPORT.json against a policy: exit code 0 where it is met, 1 where it is violated, 3 where neither is shown.
 
-    Every rule is printed with the number that decided it, its interval, its limit and every waiver.
+    Every rule is printed with the number that decided it, its interval, its limit and every waiver. Files are made as
+    by `render`, with what the policy says in them.
     """
+    from auditor.kept_scores import read_kept
+    from auditor.pairing import ALONE
     from auditor.policy import judge
     from auditor.policy_file import Policy, read_policy
-    from auditor.report import load_json
+    from auditor.report import check_outputs, load_json
 
+    files = tuple(dict.fromkeys(outputs))
+    check_outputs(files)
     audited = load_json(report)
     asked = Policy() if policy is None else read_policy(policy)
     if checkpoint is not None:
         _refuse_another(audited, report, checkpoint)
-    found = judge(audited, asked, now=judgement.now(), baseline=None if baseline is None else load_json(baseline))
+    last, kept = None, ALONE
+    if baseline is not None:
+        last = load_json(baseline)
+        kept = read_kept(baseline, last), read_kept(report, audited)
+    named = judgement.named(policy)
+    found = judge(audited, asked, now=judgement.now(), baseline=last, kept=kept, named=named)
     stated = "the report" if asked.gate.release is None else "the policy"
     release = judgement.line("release", f"{found.release}, as {stated} says")
     for line in (*judgement.told(found), release, _of_what(audited, checkpoint)):
         terminal.emit(line)
+    made.write(terminal, audited, files, found, github=github)
     return judgement.conclude(terminal, found)
 
 
 def _of_what(audited: AuditReport, checkpoint: Path | None) -> str:
     from auditor.report.text import short
 
-    compared = "the file shown is that one" if checkpoint else "no file was compared with it, --checkpoint does that"
+    if checkpoint is None:
+        compared = "no file was compared with it, --checkpoint does that"
+    else:
+        from auditor.checkpoint.likeness import in_words, settings_beside
+        from auditor.checkpoint.weights import locate
+
+        compared = f"the file shown is that one, {in_words(settings_beside(audited.model, locate(checkpoint).folder))}"
     named = f"{short(audited.model.name)}, sha256 {_start(audited.model.sha256)}"
     return judgement.line("model", f"{named}: {compared}")
 
 
 def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> None:
-    """The report of another model never passes: of other weights, another wrapper, or without its noise."""
+    """The report of another model never passes: of other weights, behind another wrapper, or used otherwise."""
+    from auditor.checkpoint.likeness import settings_beside
     from auditor.checkpoint.sidecar import read_trained_with, wrapper_digest
     from auditor.checkpoint.weights import locate, sha256_of
     from auditor.errors import InputError
@@ -83,7 +111,12 @@ def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> Non
             f"{report} and {files.folder} do not say alike with which defense the weights were trained.",
             "Audit the folder as it is.",
         )
-    if mark is not None and mark.head is not None and not mark.head.noisy:
+    if different := [str(one) for one in settings_beside(audited.model, files.folder) if one.differs]:
+        raise InputError(
+            f"{report} is of the same weights used otherwise: {'; '.join(different)}.",
+            "Audit the folder as it is, or put the file right: it must state what goes out.",
+        )
+    if audited.model.head is None and mark is not None and mark.head is not None and not mark.head.noisy:
         raise InputError(
             f"{report} does not say that the noise of the bottleneck was left away, as it is in {files.folder}.",
             "Release the folder as `privaudit defend` wrote it.",

@@ -10,11 +10,11 @@ from auditor.cli.exits import Exit
 from auditor.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from auditor.gate.hearing import Ruling
-    from auditor.policy import Gate
-    from auditor.policy_file import Waiver
+    from pathlib import Path
 
-__all__ = ["conclude", "line", "now", "told"]
+    from auditor.policy import Gate, Ruling
+
+__all__ = ["conclude", "line", "named", "now", "told"]
 
 _MANUAL = "docs/gate.md"
 _WIDTH = 13
@@ -26,6 +26,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def named(policy: Path | None, fail_on: str | None = None) -> str:
+    """What a reader knows a policy by: a file, a severity to fail on, or the default limits."""
+    from auditor.policy import DEFAULT
+
+    asked = [*([policy.name] if policy else []), *([f"--fail-on {fail_on}"] if fail_on else [])]
+    return " and ".join(asked) or DEFAULT
+
+
 def line(label: str, text: str, width: int = _WIDTH) -> str:
     """A label in its column and one line of text behind it, harmless on a terminal whatever it holds."""
     from auditor.report.text import clean
@@ -35,26 +43,19 @@ def line(label: str, text: str, width: int = _WIDTH) -> str:
 
 def told(found: Gate) -> Iterator[str]:
     """Every rule on one line, and every waiver."""
+    from auditor.report.rulings import idle
+
     for ruling in found.rulings:
         yield line(ruling.outcome, _ruled(ruling))
-    used = [ruling.waiver for ruling in found.rulings]
-    for waiver in found.waivers:
-        if waiver not in used:
-            yield line("waiver", _idle(waiver, found))
+    for waiver in found.idle_waivers:
+        yield line("waiver", idle(waiver, found))
 
 
 def _ruled(ruling: Ruling) -> str:
-    said = f"{ruling.rule}: {ruling.sentence}"
-    if ruling.waiver is not None:
-        said = f"{said} Waived until {ruling.waiver.expires}: {ruling.waiver.reason.rstrip('.')}."
+    from auditor.report.rulings import waived
+
+    said = f"{ruling.rule}: {ruling.sentence} {waived(ruling)}".rstrip()
     return said if ruling.outcome == "pass" else f"{said} Read on: #{ruling.see} of the HTML report, {_MANUAL}."
-
-
-def _idle(waiver: Waiver, found: Gate) -> str:
-    state = (
-        "is not needed" if waiver.holds(found.judged_at.astimezone(UTC).date()) else "has expired and does not count"
-    )
-    return f"{waiver.rule}, until {waiver.expires}, {state}: {waiver.reason}"
 
 
 def conclude(terminal: Terminal, found: Gate, *, exit_zero: bool = False) -> Exit:

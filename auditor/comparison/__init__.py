@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from itertools import cycle
 
-from auditor.battery import Plan, why_not_planned
+from auditor.battery.plan import Plan, why_not_planned
 from auditor.comparison.advice import advise
 from auditor.comparison.bench import Bench, Side
 from auditor.comparison.costs import accuracy_change, costs_of, timed
@@ -97,7 +97,7 @@ def _measured(defense: Defense, bench: Bench) -> DefenseResult:
         strongest=tuple(strongest_of(before, after)),
         not_run=tuple(not_run_of(before, after, static)),
         probes=tuple(probes_of(defense, after)),
-        inversion=_inverted(before, after),
+        inversion=_inverted(defense, before, after),
         costs=costs_of(plain, guarded, same_weights=not retrained),
         accuracy_change=accuracy_change(plain, guarded, choosing=False),
         accuracy_change_at_choice=accuracy_change(plain, guarded, choosing=True),
@@ -132,6 +132,8 @@ def _defended(applied: Applied, laboratory: Laboratory, bench: Bench) -> Target:
     return laboratory.load_defended(bench.design.twin)
 
 
-def _inverted(before: Side, after: Side) -> tuple[InversionEffect, ...]:
+def _inverted(defense: Defense, before: Side, after: Side) -> tuple[InversionEffect, ...]:
     plain, guarded = before.exhibit, after.exhibit
-    return () if plain is None or guarded is None else inversion_effects(plain, guarded, after.plan.limits)
+    if plain is None or guarded is None:
+        return ()
+    return inversion_effects(plain, guarded, after.plan.limits, defense.inverters)

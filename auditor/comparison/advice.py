@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.findings import DefenseAdvice, DefenseResult, StrongestAttack
+from auditor.findings import DefenseAdvice, DefenseProbeResult, DefenseResult, StrongestAttack
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
@@ -111,11 +111,19 @@ def _not_stopped(candidates: Sequence[_Candidate], release: Access) -> str:
         if one.strongest.adaptive.low > _CHANCE:
             told.append(f"{one.strongest.attack_id} against {title} (AUC {_about(one.strongest.adaptive)})")
         told += [
-            f"{probe.title} against {title} (AUC {_about(probe.auc)})"
+            f"{_attacked(probe, title)} (AUC {_about(probe.auc)})"
             for probe in one.result.probes
             if probe.auc is not None and probe.auc.low > _CHANCE and release.includes(probe.access)
         ]
     return f"Not stopped: {'; '.join(told)}." if told else ""
+
+
+def _attacked(probe: DefenseProbeResult, defense: str) -> str:
+    return (
+        f"{probe.title} against {defense}"
+        if probe.asks == "members"
+        else f"records that {defense} held out, recognised"
+    )
 
 
 def _about(estimate: Estimate) -> str:

@@ -9,11 +9,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from auditor.battery import MEMBERSHIP, Plan, probes_for, why_not
+from auditor.battery import MEMBERSHIP
+from auditor.battery.plan import Plan, probes_for, why_not
 from auditor.comparison.costs import Behaviour, behaviour_of
 from auditor.comparison.inversion import Exhibit, exhibit
 from auditor.findings import Role
-from auditor.inversion import Workshop
+from auditor.inversion.workshop import Workshop
 from auditor.laboratory import Answers, Laboratory
 from auditor.membership.evidence import Attack, Evidence
 from auditor.membership.gather import PROBED_SHADOWS, run_probes
@@ -82,8 +83,16 @@ class Side:
         if not self.plan.inverts_defended:
             return None
         applied = self.laboratory.defense
-        opened = None if applied is None else applied.defense.opened
-        return exhibit(self.workshop, self.target, name=self.name, white_box=self.retrained, opened=opened)
+        if applied is None:
+            return exhibit(self.workshop, self.target, name=self.name, white_box=self.retrained)
+        return exhibit(
+            self.workshop,
+            self.target,
+            name=self.name,
+            white_box=self.retrained,
+            opened=applied.defense.opened,
+            probes=applied.defense.inverters,
+        )
 
 
 @dataclass(frozen=True)

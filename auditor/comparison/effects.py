@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from auditor.findings import (
 )
 from auditor.limits import Limits
 from auditor.membership.measure import Jury, Scored, crash_report, run_attack
+from auditor.records import Records
 from auditor.stats.auc import auc, auc_difference
 from auditor.stats.estimate import Estimate
 from auditor.stats.low_fpr import tpr_at_fpr_difference
@@ -32,6 +34,8 @@ from auditor.threat import Access
 __all__ = ["effects_of", "not_run_of", "probes_of", "static_of", "strongest_of"]
 
 Floats = npt.NDArray[np.float64]
+
+_HELD_OUT = {"members": "held-out records", "non-members": "fresh records"}
 
 
 def static_of(bench: Bench, before: Side, after: Side) -> Mapping[str, Scored]:
@@ -143,19 +147,22 @@ def _best(scores: Mapping[str, Floats], choosing: npt.NDArray[np.bool_], jury: J
 def probes_of(defense: Defense, side: Side) -> Iterator[DefenseProbeResult]:
     """The attacks that exist only because of this defense; a crash of one is a result."""
     for probe in defense.probes:
-        result = DefenseProbeResult(id=probe.id, title=probe.title, access=probe.access, status="completed")
+        result = DefenseProbeResult(
+            id=probe.id, title=probe.title, access=probe.access, asks=probe.asks, status="completed"
+        )
         if probe.shadows > len(side.shadows):
             reason = f"needs {probe.shadows} shadows, and the plan has {len(side.shadows)}"
             yield result.model_copy(update={"status": "skipped", "reason": reason})
             continue
         try:
-            measured = _auc(_asked(probe, side), side.jury, side.plan.limits)
+            measured = _of_members(probe, side) if probe.asks == "members" else _of_held_out(probe, side)
             yield result.model_copy(update={"auc": measured})
         except Exception as error:  # noqa: BLE001 - whatever a probe raises, the rest of the report must still come
             yield result.model_copy(update={"status": "failed", "reason": crash_report(error)})
 
 
-def _asked(probe: DefenseProbe, side: Side) -> Floats:
+def _of_members(probe: DefenseProbe, side: Side) -> Estimate:
+    """Audited members against non-members, by what defended shadows were trained on."""
     laboratory, shadows = side.laboratory, side.shadows[: probe.shadows]
     audit_set = laboratory.audit_set
     inspected = Inspected(
@@ -164,9 +171,35 @@ def _asked(probe: DefenseProbe, side: Side) -> Floats:
         shadows=tuple(laboratory.load_defended(one) for one in shadows),
         inclusion=np.array([one.included for one in shadows], dtype=bool).reshape(len(shadows), audit_set.records.n),
         own=audit_set.calibration,
-        seed=int(generator(side.plan.seed, f"defense probe {probe.id}").integers(2**31)),
+        seed=_seed(probe, side),
     )
+    return _auc(_asked(probe, inspected), side.jury, side.plan.limits)
+
+
+def _of_held_out(probe: DefenseProbe, side: Side) -> Estimate:
+    """Records that the defense held out against fresh ones, by undefended shadows, which saw neither."""
+    laboratory, shadows = replace(side.laboratory, defense=None), side.shadows[: probe.shadows]
+    audit_set = laboratory.audit_set
+    records = Records.concatenate([audit_set.reference, audit_set.calibration])
+    inspected = Inspected(
+        target=side.target,
+        records=records,
+        shadows=tuple(laboratory.load(one) for one in shadows),
+        inclusion=np.zeros((len(shadows), records.n), dtype=bool),
+        own=audit_set.records.take(~audit_set.membership),
+        seed=_seed(probe, side),
+    )
+    held_out, confidence = np.arange(records.n) < audit_set.reference.n, side.plan.limits.confidence
+    found = auc(_asked(probe, inspected), held_out, confidence=confidence, groups=records.groups)
+    return replace(found, n={_HELD_OUT.get(unit, unit): count for unit, count in found.n.items()})
+
+
+def _seed(probe: DefenseProbe, side: Side) -> int:
+    return int(generator(side.plan.seed, f"defense probe {probe.id}").integers(2**31))
+
+
+def _asked(probe: DefenseProbe, inspected: Inspected) -> Floats:
     scores = probe.score(inspected)
-    if scores.shape != (audit_set.records.n,) or not np.isfinite(scores).all():
+    if scores.shape != (inspected.records.n,) or not np.isfinite(scores).all():
         raise ValueError(f"the probe gave scores of shape {scores.shape}, or not all of them finite")
     return scores

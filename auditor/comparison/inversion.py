@@ -4,6 +4,9 @@ The inversion network is taught anew on what each model releases, so its attacke
 the weights themselves: it says something of training-time defenses alone. Neither needs a control here, since a control
 asks what is due to the members, and this asks what the defense changes.
 
+Who knows of a defense and holds the weights may change MIFace: `Defense.inverters`. They stand beside MIFace on the
+undefended model, and so does the strongest of them, chosen on one half of the classes and told of the other.
+
 Which decoder one gets is chance: two of one model differ by more than the same records tell apart. So several are
 taught, from the same seeds for both models, and what they differ by is in the intervals beside what records differ by.
 """
@@ -11,16 +14,19 @@ taught, from the same seeds for both models, and what they differ by is in the i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from auditor.battery import DECODER, DECODERS, GRADIENTS, INVERSION
 from auditor.compute import generator
+from auditor.defense import InversionProbe
 from auditor.findings import InversionEffect
+from auditor.inversion import InversionAttack, adapters
 from auditor.inversion.given import Rebuilt, unit_images
 from auditor.inversion.workshop import Shown, Workshop
 from auditor.limits import Limits
@@ -37,6 +43,8 @@ __all__ = ["NOT_ASKED", "Exhibit", "exhibit", "inversion_effects"]
 Floats = npt.NDArray[np.float64]
 
 NOT_ASKED = "not asked for"
+_RECOGNISED = "Probability of the class by the evaluation networks"
+_LEAST_IN_HALF = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +56,14 @@ class Exhibit:
         non_members: The same of as many non-members of each class.
         recognised: Probability of its class that the evaluation networks give to MIFace's image, their mean,
             float64 [class].
+        knowing: The same of the images of those who know of the defense, by attack.
         reasons: By attack.
     """
 
     members: Floats | None = None
     non_members: Floats | None = None
     recognised: Floats | None = None
+    knowing: Mapping[str, Floats] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -64,6 +74,7 @@ def exhibit(
     name: str,
     white_box: bool = False,
     opened: Callable[[Target], Target] | None = None,
+    probes: Sequence[InversionProbe] = (),
     decoders: int = DECODERS,
 ) -> Exhibit:
     """Attack one model, defended or not; what is finished in the run folder is not made again.
@@ -74,9 +85,12 @@ def exhibit(
         name: Names it in files, e.g. by the key of its defense; "target" for the audited model alone.
         white_box: Whether to run MIFace too; it sees no difference where only the output is defended.
         opened: What MIFace's attacker makes of the model first (`Defense.opened`).
+        probes: Who knows of the defense, where MIFace runs (`Defense.inverters`).
         decoders: How many inversion networks are taught, two at least: one says nothing of its own spread.
     """
     attacks = [one for one in INVERSION if one.card.id == DECODER or (white_box and one.card.id == GRADIENTS)]
+    if white_box:
+        attacks += [_changed(probe) for probe in probes]
     reasons = {} if white_box else {GRADIENTS: NOT_ASKED}
     try:
         shown = workshop.rebuild(attacks, target, name=name, opened=opened, decoders=decoders)
@@ -96,17 +110,29 @@ def exhibit(
         members=None if errors is None else errors[:, inside],
         non_members=None if errors is None else errors[:, ~inside],
         recognised=None if seen is None else seen[0],
+        knowing={probe.id: values[probe.id][0] for probe in probes if probe.id in values},
         reasons=reasons,
     )
 
 
-def inversion_effects(before: Exhibit, after: Exhibit, limits: Limits) -> tuple[InversionEffect, ...]:
+def _changed(probe: InversionProbe) -> InversionAttack:
+    """MIFace as somebody runs it who knows of a defense."""
+    row = next(one for one in INVERSION if one.card.id == GRADIENTS)
+    settings = {**row.card.settings, "aim": probe.aim}
+    card = row.card.model_copy(update={"id": probe.id, "title": probe.title, "settings": settings})
+    return replace(row, card=card, run=partial(adapters.miface, aim=probe.aim), opened=probe.opened)
+
+
+def inversion_effects(
+    before: Exhibit, after: Exhibit, limits: Limits, probes: Sequence[InversionProbe] = ()
+) -> tuple[InversionEffect, ...]:
     """Compare two models by what the same attack gets of them; nothing where it did not run on both.
 
     Args:
         before: Of the undefended model.
         after: Of the defended one, on the same records.
         limits: Their confidence is that of the intervals.
+        probes: Who knew of the defense; beside each stands MIFace on the undefended model.
     """
     effects: list[InversionEffect] = []
     for who, one, other in (
@@ -115,8 +141,8 @@ def inversion_effects(before: Exhibit, after: Exhibit, limits: Limits) -> tuple[
     ):
         if one is not None and other is not None:
             effects.extend(_on_error(who, one, other, limits.confidence))
-    if before.recognised is not None and after.recognised is not None:
-        effects.append(_on_recognition(before.recognised, after.recognised, limits.confidence))
+    if before.recognised is not None:
+        effects.extend(_on_recognition(before.recognised, after, probes, limits.confidence))
     return tuple(effects)
 
 
@@ -173,10 +199,33 @@ def _over_both(by_record: Estimate, by_decoder: Estimate) -> Estimate:
     )
 
 
-def _on_recognition(before: Floats, after: Floats, confidence: float) -> InversionEffect:
+def _on_recognition(
+    before: Floats, after: Exhibit, probes: Sequence[InversionProbe], confidence: float
+) -> Iterator[InversionEffect]:
+    """MIFace, those who changed it, and the strongest of all of them."""
+    found = {} if after.recognised is None else {GRADIENTS: after.recognised}
+    found |= after.knowing
+    titles = {probe.id: probe.title for probe in probes}
+    for name, seen in found.items():
+        yield _recognition(name, before, seen, confidence).model_copy(update={"title": titles.get(name, "")})
+    chosen_on = _half(len(before))
+    if len(found) < 2 or min(chosen_on.sum(), (~chosen_on).sum()) < _LEAST_IN_HALF:
+        return
+    best = max(found, key=lambda name: float(found[name][chosen_on].mean()))
+    strongest = _recognition(best, before[~chosen_on], found[best][~chosen_on], confidence)
+    yield strongest.model_copy(update={"title": titles.get(best, ""), "chosen_from": len(found)})
+
+
+def _half(classes: int) -> npt.NDArray[np.bool_]:
+    """The classes on which the strongest is chosen, the same for every defense."""
+    order = generator(0, "classes that choose an inversion attack").permutation(classes)
+    return np.isin(np.arange(classes), order[: classes // 2])
+
+
+def _recognition(attack: str, before: Floats, after: Floats, confidence: float) -> InversionEffect:
     undefended, defended = (mean(one, confidence=confidence, unit="classes") for one in (before, after))
     change = paired_mean(after, before, confidence=confidence, unit="classes")
-    return _effect(GRADIENTS, "Probability of the class by the evaluation networks", undefended, defended, change)
+    return _effect(attack, _RECOGNISED, undefended, defended, change)
 
 
 def _effect(attack: str, measure: str, undefended: Estimate, defended: Estimate, change: Estimate) -> InversionEffect:

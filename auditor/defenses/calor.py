@@ -21,9 +21,14 @@ What is not the paper's
     most the number of classes and half the features, and stage 2 is Adam at a share of the recipe's rate; even so a
     saturated network goes only part of the way. Stage 1 follows the owner's recipe. Fidelity: official-code-derived.
 
+    Reviewers asked for a squared error in the loss's place: `MSELogitLoss` of the same toolbox, mean (p - target)^2, is
+    the part `squared-error`. Its target here is exp(-1/b), so that the two differ in nothing but how they get there.
+
 What it does not stop
     Attackers who read the features before the neck, or take the confidence exp(-1/b) for their goal: the probes here do
-    both. Members pinned at one confidence can be easier to tell than before.
+    both. Whoever holds the weights also chooses what a gradient goes through: the inversion probes aim at exp(-1/b),
+    take tanh out, or let the gradient pass it as if it were not there. Members pinned at one confidence can be easier
+    to tell than before.
 """
 
 from __future__ import annotations
@@ -37,11 +42,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from auditor.checkpoint.new_head import LowRankHead, NewHead
+from auditor.checkpoint.new_head import NewHead
 from auditor.compute import generator
-from auditor.defense import Defense, DefenseProbe, Holding, Inspected
+from auditor.defense import Defense, DefenseProbe, Holding, Inspected, InversionProbe
 from auditor.defenses.calibration import less_out_mean
 from auditor.defenses.heads import head_for
+from auditor.defenses.neck import neck_of, straight_through, without_tanh
 from auditor.defenses.teaching import ALL_ACCESSES, taught
 from auditor.findings import DefenseCard, Fidelity, Paper
 from auditor.records import Records
@@ -55,11 +61,13 @@ __all__ = [
     "ROWS",
     "CALoR",
     "ConfidenceAdaptation",
+    "SquaredError",
     "adapt_alone",
     "head",
     "in_band",
     "rank_for",
     "retrain",
+    "retrain_squared",
     "through_features",
     "train_header",
 ]
@@ -134,6 +142,23 @@ class ConfidenceAdaptation(Lesson):
         return (self.scale * (self.power * log_p).exp() * log_p).mean()
 
 
+class SquaredError(Lesson):
+    """mean((p - goal)^2), p the probability of the true class.
+
+    Args:
+        goal: Where the loss is zero.
+    """
+
+    def __init__(self, goal: float) -> None:
+        self.goal = goal
+
+    def loss(self, module: nn.Module, batch: torch.Tensor, labels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+        """See `Lesson.loss`; the recipe's label smoothing has no place in it."""
+        del recipe
+        p: torch.Tensor = module(batch).float().softmax(1).gather(1, labels[:, None])
+        return (p - self.goal).square().mean()
+
+
 def rank_for(features: int, classes: int) -> int:
     """Width of the neck: the example's, but no more than there are classes, nor than half the features."""
     return max(1, min(_DEFAULT.rank, classes, features // 2))
@@ -163,7 +188,16 @@ def retrain(template: Target, holding: Holding, seed: int) -> Target:
     Raises:
         UnfitDefenseError: the recipe trains the head alone, or training fails.
     """
-    return _adapted(train_header(template, holding, seed), holding, seed)
+    return _adapted(train_header(template, holding, seed), holding, seed, _ADAPTATION)
+
+
+def retrain_squared(template: Target, holding: Holding, seed: int) -> Target:
+    """Both stages, with the squared error in the second.
+
+    Raises:
+        UnfitDefenseError: the recipe trains the head alone, or training fails.
+    """
+    return _adapted(train_header(template, holding, seed), holding, seed, SquaredError(_DEFAULT.goal))
 
 
 def adapt_alone(template: Target, holding: Holding, seed: int) -> Target:
@@ -172,13 +206,15 @@ def adapt_alone(template: Target, holding: Holding, seed: int) -> Target:
     Raises:
         UnfitDefenseError: the recipe trains the head alone, or training fails.
     """
-    return _adapted(taught(template, holding, seed), holding, seed)
+    return _adapted(taught(template, holding, seed), holding, seed, _ADAPTATION)
 
 
-def _adapted(start: Target, holding: Holding, seed: int) -> Target:
-    recipe, lesson = _DEFAULT.second_stage(holding.recipe), ConfidenceAdaptation(_DEFAULT.scale, _DEFAULT.power)
+_ADAPTATION = ConfidenceAdaptation(_DEFAULT.scale, _DEFAULT.power)
+
+
+def _adapted(start: Target, holding: Holding, seed: int, lesson: Lesson) -> Target:
     later = int(generator(seed, "confidence adaptation").integers(2**31))
-    return taught(start, holding, later, lesson, recipe=recipe, start=start)
+    return taught(start, holding, later, lesson, recipe=_DEFAULT.second_stage(holding.recipe), start=start)
 
 
 # --- probes --------------------------------------------------------------------------------------------------------
@@ -216,8 +252,7 @@ def _refitted_margin(target: Target, inspected: Inspected) -> Floats:
 
 def _before_the_neck(target: Target, records: Records) -> Floats:
     """float64 [record, feature]."""
-    neck = next(part for part in target.module.modules() if isinstance(part, LowRankHead))
-    received: list[torch.Tensor] = []
+    neck, received = neck_of(target.module), list[torch.Tensor]()
     hook = neck.register_forward_pre_hook(lambda _, arguments: received.append(arguments[0].float().cpu()))
     try:
         with torch.inference_mode(), same_noise(target):
@@ -240,6 +275,10 @@ _RANK = (
 _STEP = (
     "Fine-tuning is by Adam at 0.3 of the recipe's rate (0.01 of it where that is SGD's), falling to zero over a third "
     "of its epochs, at least 5: the script's own step, SGD at 2e-5 for 5 epochs, hardly moves a small network."
+)
+_SQUARED = (
+    "The loss is the class MSELogitLoss of the authors' toolbox (branch tomain @ d58590c); that it takes the place of "
+    "the paper's, and that its target is exp(-1/8) and not the class's default of 1, is ours."
 )
 _RECIPE = "The rest follows the owner's recipe."
 _STATUS = (
@@ -278,6 +317,24 @@ _FEATURES = DefenseProbe(
     score=through_features,
     shadows=4,
 )
+_AIM = InversionProbe(
+    id="calor-aim",
+    title="MIFace towards the confidence where the loss pins members",
+    aim=_DEFAULT.goal,
+)
+_NO_TANH = InversionProbe(id="calor-no-tanh", title="MIFace on a copy without the neck's tanh", opened=without_tanh)
+_STRAIGHT = InversionProbe(
+    id="calor-straight-through",
+    title="MIFace with gradients that pass the neck's tanh unchanged",
+    opened=straight_through,
+)
+_BOTH = InversionProbe(
+    id="calor-aim-straight-through",
+    title="MIFace towards that confidence, with gradients that pass the neck's tanh unchanged",
+    aim=_DEFAULT.goal,
+    opened=straight_through,
+)
+_INVERTERS = (_AIM, _NO_TANH, _STRAIGHT, _BOTH)
 _HEADER_CARD = DefenseCard(
     id="low-rank",
     title="Low-rank header alone (CALoR)",
@@ -300,20 +357,41 @@ _ADAPTATION_CARD = DefenseCard(
     part_of="calor",
     settings={**_LOSS, **_STEPS},
 )
+_SQUARED_CARD = DefenseCard(
+    id="squared-error",
+    title="CALoR with a squared error in place of its loss",
+    paper=_PAPER,
+    fidelity=Fidelity.OFFICIAL_CODE,
+    acts_on="training",
+    counts_for=ALL_ACCESSES,
+    changed=f"{_SQUARED} {_RANK} {_STEP} {_RECIPE}",
+    part_of="calor",
+    settings={"rank_at_most": _DEFAULT.rank, "activation": "tanh", "goal": round(_DEFAULT.goal, 3), **_STEPS},
+)
 
 ROWS = (
-    Defense(_CARD, retrain=retrain, head=head, probes=(_BAND, _FEATURES)),
+    Defense(_CARD, retrain=retrain, head=head, probes=(_BAND, _FEATURES), inverters=_INVERTERS),
     Defense(
         _HEADER_CARD,
         retrain=train_header,
         head=head,
         budget="thorough",
         probes=(replace(_FEATURES, id="low-rank-features"),),
+        inverters=(replace(_NO_TANH, id="low-rank-no-tanh"), replace(_STRAIGHT, id="low-rank-straight-through")),
     ),
     Defense(
         _ADAPTATION_CARD,
         retrain=adapt_alone,
         budget="thorough",
         probes=(replace(_BAND, id="confidence-adaptation-band"),),
+        inverters=(replace(_AIM, id="confidence-adaptation-aim"),),
+    ),
+    Defense(
+        _SQUARED_CARD,
+        retrain=retrain_squared,
+        head=head,
+        budget="thorough",
+        probes=(replace(_BAND, id="squared-error-band"), replace(_FEATURES, id="squared-error-features")),
+        inverters=tuple(replace(one, id=one.id.replace("calor", "squared-error", 1)) for one in _INVERTERS),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from auditor.difference import Change, compare
@@ -17,7 +18,8 @@ from auditor.findings import (
     PrivacyClaim,
     Skipped,
 )
-from auditor.gate.hearing import Hearing, Outcome, Ruling, number_apart, with_interval
+from auditor.gate.hearing import Hearing, number_apart, with_interval
+from auditor.gate.ruling import Outcome, Ruling
 from auditor.policy_file import Rule
 
 __all__ = [
@@ -171,14 +173,15 @@ def no_worse_than_last(hearing: Hearing) -> Iterator[Ruling]:
     asked = ((Metric.AUC, margins.auc), (Metric.TPR_AT_FPR, None if rates is None else rates.at_one_percent))
     for metric, margin in asked:
         if margin is not None:
-            yield _no_worse(hearing, metric, margin)
+            yield replace(_no_worse(hearing, metric, margin), on=str(metric))
 
 
 def _no_worse(hearing: Hearing, metric: Metric, margin: float) -> Ruling:
     if hearing.baseline is None:
         told = "The report of the last release was not given (privaudit gate --baseline OLD.json)."
         return _not_compared(told, margin)
-    changes = [one for one in compare(hearing.baseline, hearing.report).changes if one.metric is metric and one.primary]
+    difference = compare(hearing.baseline, hearing.report, hearing.kept)
+    changes = [one for one in difference.changes if one.metric is metric and one.primary]
     asked = {result.card.id: result.card.access for result, one in hearing.endpoints() if one.metric is metric}
     found = [one for one in changes if one.card.id in asked]
     leaking = hearing.leaking(Family.MEMBERSHIP)
@@ -191,17 +194,18 @@ def _no_worse(hearing: Hearing, metric: Metric, margin: float) -> Ruling:
     if alone or not found:
         told = f"Not judged by {metric} in both reports: {', '.join(alone) or 'any primary attack'}."
         return _not_compared(told, margin)
-    return _against_margin(hearing, found, margin)
+    return _against_margin(hearing, found, margin, difference.unpaired)
 
 
-def _against_margin(hearing: Hearing, found: list[Change], margin: float) -> Ruling:
+def _against_margin(hearing: Hearing, found: list[Change], margin: float, unpaired: str) -> Ruling:
     if unlike := next((one for one in found if one.unlike), None):
         why = f"The two were not measured alike: {'; '.join(unlike.unlike)}."
         return _compared("inconclusive", unlike, margin, why)
     worst = max(found, key=lambda one: one.change.high)
     if worst.change.high < margin:
         return _compared("pass", worst, margin, "Its whole interval is under that.")
-    return _compared(hearing.between, worst, margin, "Its interval reaches that.")
+    why_wide = f" Compared unpaired, as {unpaired}." if unpaired else ""
+    return _compared(hearing.between, worst, margin, f"Its interval reaches that.{why_wide}")
 
 
 def _not_compared(why: str, margin: float) -> Ruling:
@@ -209,9 +213,11 @@ def _not_compared(why: str, margin: float) -> Ruling:
 
 
 def _compared(outcome: Outcome, change: Change, margin: float, why: str) -> Ruling:
+    how = "record by record" if change.paired else "unpaired"
     told = (
         f"{change.name} of {change.card.id} changed by {with_interval(change.change, change.unit)} since the last "
-        f"release; allowed is a rise under {number_apart(margin, 0.0, change.unit)}. {why}"
+        f"release, {how}; allowed is a rise under {number_apart(margin, 0.0, change.unit)}. {why}"
     )
-    measured = Measurement(name=f"change of {change.name}, {change.card.id}", estimate=change.change, unit=change.unit)
+    unit = "points" if change.unit == "share" else change.unit
+    measured = Measurement(name=f"change of {change.name}, {change.card.id}", estimate=change.change, unit=unit)
     return Ruling("no_worse_than_last", outcome, told, "membership", measured, change.change.high, margin)

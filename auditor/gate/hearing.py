@@ -1,11 +1,10 @@
-"""What every rule is handed, what it hands back, and what several of them ask."""
+"""What every rule is handed, and what several of them ask."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
 
 from auditor.findings import (
     AttackResult,
@@ -15,53 +14,19 @@ from auditor.findings import (
     ControlResult,
     Endpoint,
     Family,
-    Measurement,
     Metric,
     Role,
     Verdict,
     VerdictState,
     Void,
 )
-from auditor.policy_file import Policy, Rule, Waiver
+from auditor.gate.ruling import Outcome
+from auditor.pairing import ALONE, Kept
+from auditor.policy_file import Policy
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
-__all__ = ["Asked", "Hearing", "Outcome", "Ruling", "metric_in_words", "number", "number_apart", "with_interval"]
-
-Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
-Asked: TypeAlias = Rule | Literal["complete"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What became of one rule.
-
-    The sentence may hold names from the report as they are: whoever prints it escapes it.
-
-    Attributes:
-        rule: Its name in the policy; `complete` is asked of every report and cannot be waived.
-        outcome: Whether it is met.
-        sentence: Why, with the number, its interval, its n and the limit.
-        see: Where to read on: the section of the HTML report.
-        measured: The number that decided, where one did.
-        bound: Its upper bound, where that was held against the limit.
-        limit: What it was held against.
-        waiver: That which holds for the rule on this day.
-    """
-
-    rule: Asked
-    outcome: Outcome
-    sentence: str
-    see: str
-    measured: Measurement | None = None
-    bound: float | None = None
-    limit: float | None = None
-    waiver: Waiver | None = None
-
-    @property
-    def counts(self) -> Outcome:
-        """The outcome as it counts for the gate: what is waived passes."""
-        return "pass" if self.waiver is not None else self.outcome
+__all__ = ["Hearing", "metric_in_words", "number", "number_apart", "with_interval"]
 
 
 @dataclass(frozen=True)
@@ -73,12 +38,14 @@ class Hearing:
         policy: What is asked.
         now: The present moment, with its time zone.
         baseline: The report of the last release, if there is one.
+        kept: The scores beside the baseline and beside the report, where they were looked for.
     """
 
     report: AuditReport
     policy: Policy
     now: datetime
     baseline: AuditReport | None = None
+    kept: tuple[Kept, Kept] = ALONE
 
     @property
     def release(self) -> Access:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose
 from typing import Literal
 
 from auditor.findings import AttackResult, Endpoint, Family, InversionResult, Measurement, Metric, VerdictState
-from auditor.gate.hearing import Hearing, Outcome, Ruling, metric_in_words, number_apart, with_interval
+from auditor.gate.hearing import Hearing, metric_in_words, number_apart, with_interval
+from auditor.gate.ruling import Outcome, Ruling
 from auditor.limits import Limits, declared, declared_share
 from auditor.policy_file import Rule
 from auditor.stats.estimate import Estimate
@@ -161,7 +162,7 @@ def limits_on_inversion(hearing: Hearing) -> Iterator[Ruling]:
     for question, limit in (("record", limits.by_record), ("class", limits.by_class)):
         if limit is not None:
             asked = [one for one in excesses if one.question == question and one.tested]
-            yield _under(hearing, asked, question, limit)
+            yield replace(_under(hearing, asked, question, limit), on=question)
 
 
 def _by_verdict(hearing: Hearing, excesses: Iterable[_Excess]) -> Ruling:

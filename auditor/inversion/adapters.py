@@ -1,22 +1,20 @@
 """From what an attacker is given to the attack files: one adapter for each row of the battery that runs on a CPU.
 
-Iterations, restarts and students are fewer than in the papers, and the prior is a small GAN: the rows say so.
+Iterations, restarts and students are fewer than in the papers, and the prior is a small GAN: the rows say so. Each
+imports its attack when it is called, so that the rows are read without torch.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
-from auditor.inversion.given import Given, Prior, Rebuilt
-from reference_attacks.inversion import baselines, brep_mi, gmi, lomma, plg_mi, students
-from reference_attacks.inversion import genetic as genetic_search
-from reference_attacks.inversion import inversion_network as network
-from reference_attacks.inversion import miface as miface_attack
-from reference_attacks.inversion.material import Generator, Images, Inverted
-from reference_attacks.inversion.style import NoiseSpace, StyleGenerator
-from reference_attacks.priors.gan import GanSettings
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from auditor.inversion.given import Given, Prior, Rebuilt
+    from reference_attacks.inversion import inversion_network as network
+    from reference_attacks.inversion import miface as miface_attack
+    from reference_attacks.inversion.material import Generator, Images, Inverted
 
 __all__ = [
     "best_of_draws",
@@ -63,6 +61,8 @@ def prior_of(given: Given) -> Prior:
 
 def noise_of(given: Given) -> Generator:
     """Its generator by standard normal latents: a user's with styles is searched by its noise."""
+    from reference_attacks.inversion.style import NoiseSpace, StyleGenerator
+
     generator = prior_of(given).generator
     return NoiseSpace(generator) if isinstance(generator, StyleGenerator) else generator
 
@@ -70,18 +70,24 @@ def noise_of(given: Given) -> Generator:
 # --- without a prior -------------------------------------------------------------------------------------------------
 
 
-def miface(given: Given) -> Inverted:
-    """MIFace from a black image, at the paper's cost."""
-    return _miface(given, miface_attack.MIFace(max_iterations=_MIFACE_STEPS))
+def miface(given: Given, aim: float = 1.0) -> Inverted:
+    """MIFace from a black image; `aim` is the confidence to reach, and 1 the paper's cost."""
+    from reference_attacks.inversion import miface as miface_attack
+
+    return _miface(given, miface_attack.MIFace(max_iterations=_MIFACE_STEPS, aim=aim))
 
 
 def smooth_miface(given: Given) -> Inverted:
     """MIFace that prefers smooth images and shows them to the model at other places too."""
+    from reference_attacks.inversion import miface as miface_attack
+
     steps = given.share(_MIFACE_STEPS // 2)
     return _miface(given, miface_attack.MIFace(max_iterations=steps, tv_weight=2.0, max_shift=2, shifted_views=2))
 
 
 def _miface(given: Given, settings: miface_attack.MIFace) -> Inverted:
+    from reference_attacks.inversion import miface as miface_attack
+
     return miface_attack.invert(
         logits=given.view.logits,
         classes=given.classes,
@@ -94,6 +100,8 @@ def _miface(given: Given, settings: miface_attack.MIFace) -> Inverted:
 
 def confident_public(given: Given) -> Inverted:
     """The public images of which the model is surest: a baseline that rebuilds nothing."""
+    from reference_attacks.inversion import baselines
+
     return baselines.most_confident_public(
         released=given.view.released,
         public_images=_public(given),
@@ -128,6 +136,9 @@ def inversion_network_labels(given: Given) -> Rebuilt:
 
 
 def _network(given: Given, inputs: network.Inputs) -> Rebuilt:
+    from auditor.inversion.given import Rebuilt
+    from reference_attacks.inversion import inversion_network as network
+
     images = given.auxiliary[:_LEARNED_FROM].to(given.view.device)
     settings = network.narrow(inputs, epochs=given.share(25, 1))
     outputs = _asked(given, images, labels=inputs == "label")
@@ -138,6 +149,9 @@ def _network(given: Given, inputs: network.Inputs) -> Rebuilt:
 
 def _asked(given: Given, images: Tensor, *, labels: bool) -> Tensor:
     """What the model says of images: probabilities, or one-hot labels [image, class]."""
+    import torch
+    from torch.nn import functional
+
     outputs = torch.cat([given.view.released(one.to(given.view.device)) for one in images.split(_ASKED_AT_ONCE)])
     return functional.one_hot(outputs.argmax(1), outputs.shape[1]).float() if labels else outputs
 
@@ -147,6 +161,8 @@ def _asked(given: Given, images: Tensor, *, labels: bool) -> Tensor:
 
 def best_of_draws(given: Given) -> Inverted:
     """The draws of which the model is surest: a baseline without a search."""
+    from reference_attacks.inversion import baselines
+
     draws = given.share(_DRAWS, _RESTARTS)
     return baselines.best_of_draws(
         released=given.view.released,
@@ -159,6 +175,8 @@ def best_of_draws(given: Given) -> Inverted:
 
 def gmi_style(given: Given) -> Inverted:
     """GMI with fewer steps and restarts."""
+    from reference_attacks.inversion import gmi
+
     prior = prior_of(given)
     return gmi.invert(
         logits=given.view.logits,
@@ -177,6 +195,8 @@ def _critic(prior: Prior) -> Images:
 
 def lomma_style(given: Given) -> Inverted:
     """LOMMA on GMI: the logit loss, with two students."""
+    from reference_attacks.inversion import lomma, students
+
     prior, rng = prior_of(given), given.rng()
     training = students.StudentTraining(epochs=given.share(_STUDENT_EPOCHS, 1))
     settings = lomma.LOMMA(iterations=given.share(_SEARCH_STEPS), restarts=_RESTARTS, training=training)
@@ -206,6 +226,9 @@ def lomma_style(given: Given) -> Inverted:
 
 def plg_style(given: Given) -> Inverted:
     """PLG-MI with a small conditional GAN of its own, trained for this model on pseudo-labelled public images."""
+    from reference_attacks.inversion import plg_mi
+    from reference_attacks.priors.gan import GanSettings
+
     rng, public = given.rng(), _public(given)
     settings = plg_mi.PlgMi(
         per_class=min(_PSEUDO_LABELLED, len(public)), iterations=given.share(_SEARCH_STEPS), restarts=_RESTARTS
@@ -229,6 +252,8 @@ def plg_style(given: Given) -> Inverted:
 
 def genetic(given: Given) -> Inverted:
     """Genetic search, with fewer draws and generations."""
+    from reference_attacks.inversion import genetic as genetic_search
+
     settings = genetic_search.Genetic(
         draws=_DRAWS, population=_POPULATION, generations=given.share(_GENERATIONS), restarts=1
     )
@@ -243,6 +268,8 @@ def genetic(given: Given) -> Inverted:
 
 def boundary_repulsion(given: Given) -> Inverted:
     """BREP-MI, ended early."""
+    from reference_attacks.inversion import brep_mi
+
     settings = brep_mi.BrepMI(max_iterations=given.share(_WALKS), max_draws=_DRAWS)
     return brep_mi.invert(
         label_of=given.view.labels,

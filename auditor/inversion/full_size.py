@@ -1,21 +1,20 @@
 """Adapters of attacks that need a generator of the user's own at full size; their mechanics are tested, no more.
 
 They run at the settings of their papers, which take hours on a GPU. Where a generator has styles, attacks on latents
-that are standard normal search its noise.
+that are standard normal search its noise. What needs torch is imported where it is called.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from auditor.inversion.adapters import noise_of, prior_of
-from auditor.inversion.given import Given, UnfitError
-from reference_attacks.inversion import if_gmi, lokt, ppa, rlb_mi, students
-from reference_attacks.inversion import mirror as mirror_attack
-from reference_attacks.inversion import mirror_black_box as mirror_breeding
-from reference_attacks.inversion import vmi as vmi_attack
-from reference_attacks.inversion.material import Inverted
-from reference_attacks.inversion.style import StyleGenerator
+
+if TYPE_CHECKING:
+    from auditor.inversion.given import Given
+    from reference_attacks.inversion.material import Inverted
+    from reference_attacks.inversion.style import StyleGenerator
 
 __all__ = [
     "intermediate_features",
@@ -32,6 +31,9 @@ _SURROGATES = 3
 
 
 def _styles(given: Given) -> StyleGenerator:
+    from auditor.inversion.given import UnfitError
+    from reference_attacks.inversion.style import StyleGenerator
+
     generator = prior_of(given).generator
     if not isinstance(generator, StyleGenerator):
         raise UnfitError("needs a generator with styles, and yours has none")
@@ -40,6 +42,8 @@ def _styles(given: Given) -> StyleGenerator:
 
 def plug_and_play(given: Given) -> Inverted:
     """PPA."""
+    from reference_attacks.inversion import ppa
+
     whole = ppa.PPA()
     candidates = given.share(whole.candidates, whole.restarts)
     styles = max(given.share(whole.styles), candidates)
@@ -55,6 +59,8 @@ def plug_and_play(given: Given) -> Inverted:
 
 def intermediate_features(given: Given) -> Inverted:
     """IF-GMI, through as many stages as the generator has."""
+    from reference_attacks.inversion import if_gmi
+
     whole, styles = if_gmi.IFGMI(), _styles(given)
     stages = min(len(whole.steps), styles.stages)
     settings = replace(
@@ -70,6 +76,8 @@ def intermediate_features(given: Given) -> Inverted:
 
 def mirror(given: Given) -> Inverted:
     """MIRROR with the weights."""
+    from reference_attacks.inversion import mirror as mirror_attack
+
     whole = mirror_attack.Mirror()
     return mirror_attack.invert(
         logits=given.view.logits,
@@ -82,6 +90,8 @@ def mirror(given: Given) -> Inverted:
 
 def mirror_scores(given: Given) -> Inverted:
     """MIRROR with scores alone."""
+    from reference_attacks.inversion import mirror_black_box as mirror_breeding
+
     whole = mirror_breeding.MirrorBlackBox()
     return mirror_breeding.invert(
         released=given.view.released,
@@ -94,6 +104,8 @@ def mirror_scores(given: Given) -> Inverted:
 
 def variational(given: Given) -> Inverted:
     """VMI with its flow."""
+    from reference_attacks.inversion import vmi as vmi_attack
+
     whole = vmi_attack.VMI()
     return vmi_attack.invert(
         logits=given.view.logits,
@@ -106,6 +118,8 @@ def variational(given: Given) -> Inverted:
 
 def reinforcement(given: Given) -> Inverted:
     """RLB-MI."""
+    from reference_attacks.inversion import rlb_mi
+
     whole = rlb_mi.RLBMI()
     return rlb_mi.invert(
         released=given.view.released,
@@ -122,6 +136,9 @@ def knowledge_transfer(given: Given) -> Inverted:
     Raises:
         UnfitError: the generator is not told the model's classes.
     """
+    from auditor.inversion.given import UnfitError
+    from reference_attacks.inversion import lokt, students
+
     generator, classes = prior_of(given).generator, given.view.target.facts.num_classes
     if generator.conditional != classes:
         raise UnfitError(f"needs a generator that is told the model's {classes} classes, and yours is not")
@@ -154,6 +171,8 @@ def kedmi(given: Given) -> Inverted:
     Raises:
         UnfitError: always; the attack file takes both networks.
     """
+    from auditor.inversion.given import UnfitError
+
     shape = given.view.image_shape
     raise UnfitError(
         "needs a discriminator that is trained along with the generator "

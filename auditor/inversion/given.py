@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from auditor.checkpoint.head import heads_of
-from auditor.findings import AttackCard
 from auditor.records import Inputs
 from auditor.target import Target
-from reference_attacks.inversion.material import Generator, Images, Inverted
+from reference_attacks.inversion.material import Generator, Images
 
-__all__ = ["Given", "InversionAttack", "Prior", "Rebuilt", "UnfitError", "View", "unit_images"]
+__all__ = ["Given", "Prior", "Rebuilt", "UnfitError", "View", "unit_images"]
 
 _BATCH = 256
-
-Material = Literal["public", "prior", "own generator"]
 
 
 def unit_images(target: Target, inputs: Inputs) -> Tensor:
@@ -147,24 +142,3 @@ class Rebuilt:
 
     images: Tensor
     queries: int
-
-
-@dataclass(frozen=True)
-class InversionAttack:
-    """A row of the battery: the card, and the adapter from what is given to the attack file.
-
-    Attributes:
-        card: What the report says of it.
-        run: A module-level function: one image or more per class, or one per record that was asked about.
-        rebuilds: Classes, or single records from what the model says of them; decides how it is measured.
-        needs: Material without which it is skipped.
-        budget: The least budget that pays for it.
-        stops_early: Whether a class may be done long before its last step, so that a trial takes few classes in full.
-    """
-
-    card: AttackCard
-    run: Callable[[Given], Inverted | Rebuilt]
-    rebuilds: Literal["classes", "records"] = "classes"
-    needs: Material | None = None
-    budget: str = "quick"
-    stops_early: bool = False

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from auditor.compute import RunFolder, rename_into_place
+from auditor.inversion.attack import InversionAttack
 from auditor.inversion.evaluators import EvaluatorKind, train_evaluator
-from auditor.inversion.given import Given, InversionAttack, UnfitError, View, unit_images
+from auditor.inversion.given import Given, UnfitError, View, unit_images
 from auditor.inversion.kept import arrays_of
 from auditor.inversion.prior import PriorSource, load_prior, train_prior
 from auditor.inversion.scene import Rows
@@ -164,8 +165,8 @@ def attack_model(job: AttackJob) -> None:
 
 def _attacked(job: AttackJob) -> Target:
     model = job.blueprint.template().with_weights(load_file(job.model.weights)).with_wrapper(job.model.wrapper)
-    holds_weights = job.attack.card.access is Access.WEIGHTS
-    return job.model.opened(model) if job.model.opened is not None and holds_weights else model
+    opened = job.attack.opened or job.model.opened
+    return opened(model) if opened is not None and job.attack.card.access is Access.WEIGHTS else model
 
 
 def _given(job: AttackJob, model: Target, folder: RunFolder) -> Given:

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from auditor.compute import digest, generator
 from auditor.findings import InversionResult, InversionSetup, Measurement, Timing
+from auditor.inversion.attack import InversionAttack
 from auditor.inversion.evaluators import EVALUATORS, Evaluator, load_evaluator
 from auditor.inversion.gallery import gallery_of_classes, gallery_of_members
-from auditor.inversion.given import InversionAttack, Rebuilt, unit_images
+from auditor.inversion.given import Rebuilt, unit_images
 from auditor.inversion.jobs import TOOK, AttackJob, EvaluatorJob, Parked, PriorJob, attack_model, most_images, prepare
 from auditor.inversion.kept import read_material
 from auditor.inversion.measure import LeftOut, measure_classes, measure_records

@@ -1,48 +1,39 @@
-"""From the evidence to the attack files: which signal each attack reads. One function per row of the battery."""
+"""From the evidence to the attack files: which signal each attack reads. One function per row of the battery.
+
+What needs torch or scikit-learn is imported where it is called, so that the rows are read without them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from auditor.compute import generator
 from auditor.membership.evidence import Evidence, Unavailable
-from auditor.signals import Signals
 from reference_attacks.membership import (
     attack_d,
     attack_p,
     attack_r,
     base,
-    class_vector,
-    combination,
     confidence,
     difficulty,
     entropy,
-    gradient,
     instance_probability,
     instance_vector,
-    label_only,
     lira,
     loss,
-    merlin,
-    ml_leaks,
     modified_entropy,
-    morgan,
     per_class,
-    quantile,
-    rapid,
     rmia,
-    seqmia,
-    shokri,
-    trajectory,
 )
 from reference_attacks.membership import gap as gap_attack
+
+if TYPE_CHECKING:
+    from auditor.signals import Signals
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -50,6 +41,13 @@ Flags = npt.NDArray[np.bool_]
 _REFERENCES = 4  # RAPID calibrates with four reference models; two more shadows teach it
 _NET_EPOCHS = 50  # TrajectoryMIA's and SeqMIA's nets learn on two shadows at once, not on one
 _LEAST_COMBINED = 2
+
+
+def _rng(evidence: Evidence, purpose: str) -> np.random.Generator:
+    """Of the audit's seed and a purpose."""
+    from auditor.compute import generator
+
+    return generator(evidence.known().seed, purpose)
 
 
 # --- the target alone -----------------------------------------------------------------------------------------------
@@ -100,6 +98,8 @@ def song_mittal_per_class(evidence: Evidence) -> Floats:
 
 def quantile_regression(evidence: Evidence) -> Floats:
     """The margin against what calibrating non-members that look alike have."""
+    from reference_attacks.membership import quantile
+
     context = evidence.known()
     return quantile.score(
         target_signal=evidence.target.audit.released_margin[:, 0],
@@ -200,6 +200,8 @@ def li_instance_probability(evidence: Evidence) -> Floats:
 
 def rapid_attack(evidence: Evidence) -> Floats:
     """Loss and calibrated loss, weighed by a net that learned on two further shadows."""
+    from reference_attacks.membership import rapid
+
     losses, membership = evidence.shadows.audit.loss, evidence.shadow_membership
     if len(losses) < _REFERENCES + 2:
         raise Unavailable(f"needs {_REFERENCES + 2} shadows, and the plan has {len(losses)}")
@@ -211,7 +213,7 @@ def rapid_attack(evidence: Evidence) -> Floats:
         reference_membership=membership[2:],
         shadow_signal=losses[:2],
         shadow_membership=membership[:2],
-        rng=generator(evidence.known().seed, "rapid"),
+        rng=_rng(evidence, "rapid"),
     )
 
 
@@ -241,41 +243,49 @@ def rmia_released(evidence: Evidence) -> Floats:
 
 def shokri_shadows(evidence: Evidence) -> Floats:
     """A net for each class on the whole vector, taught by shadows."""
+    from reference_attacks.membership import shokri
+
     vectors = evidence.probed("vectors")
     return shokri.score(
         target_vectors=vectors.target["vectors"],
         labels=evidence.known().labels,
         shadow_vectors=vectors.shadows["vectors"],
         shadow_membership=vectors.shadow_membership,
-        rng=generator(evidence.known().seed, "shokri"),
+        rng=_rng(evidence, "shokri"),
     )
 
 
 def ml_leaks_one(evidence: Evidence) -> Floats:
     """One shadow, the three largest probabilities, one attack net for all classes."""
+    from reference_attacks.membership import ml_leaks
+
     vectors = evidence.probed("vectors")
     return ml_leaks.adversary_1(
         target_vectors=vectors.target["vectors"],
         shadow_vectors=vectors.shadows["vectors"],
         shadow_membership=vectors.shadow_membership,
-        rng=generator(evidence.known().seed, "ml-leaks"),
+        rng=_rng(evidence, "ml-leaks"),
     )
 
 
 def ml_leaks_three(evidence: Evidence) -> Floats:
     """The largest probability; no shadow, no label."""
+    from reference_attacks.membership import ml_leaks
+
     return ml_leaks.adversary_3(target_vectors=evidence.probed("vectors").target["vectors"])
 
 
 def li_class_vector(evidence: Evidence) -> Floats:
     """A logistic regression for each class on the whole vector."""
+    from reference_attacks.membership import class_vector
+
     vectors = evidence.probed("vectors")
     return class_vector.score(
         target_vectors=vectors.target["vectors"],
         labels=evidence.known().labels,
         shadow_vectors=vectors.shadows["vectors"],
         shadow_membership=vectors.shadow_membership,
-        rng=generator(evidence.known().seed, "class-vector"),
+        rng=_rng(evidence, "class-vector"),
     )
 
 
@@ -297,12 +307,16 @@ def li_instance_vector(evidence: Evidence) -> Floats:
 
 def merlin_attack(evidence: Evidence) -> Floats:
     """How often noise raises the loss."""
+    from reference_attacks.membership import merlin
+
     probed = evidence.probed("merlin").target
     return merlin.score(merlin_ratio=probed["ratio"], loss=probed["loss"])
 
 
 def morgan_attack(evidence: Evidence) -> Floats:
     """Merlin's ratio inside a window of losses, both set on shadows."""
+    from reference_attacks.membership import morgan
+
     probed = evidence.probed("merlin")
     return morgan.score(
         target_loss=probed.target["loss"],
@@ -324,12 +338,14 @@ def rotations(evidence: Evidence) -> Floats:
 
 
 def _of_copies(probe: str, evidence: Evidence) -> Floats:
+    from reference_attacks.membership import label_only
+
     probed = evidence.probed(probe)
     return label_only.score(
         target_correct=probed.target["correct"] > 0,
         shadow_correct=probed.shadows["correct"] > 0,
         shadow_membership=probed.shadow_membership,
-        rng=generator(evidence.known().seed, probe),
+        rng=_rng(evidence, probe),
     )
 
 
@@ -346,6 +362,8 @@ def boundary_distance(evidence: Evidence) -> Floats:
 
 def gradient_norm(evidence: Evidence) -> Floats:
     """Loss and gradient norms, weighed by a logistic regression that learned on shadows."""
+    from reference_attacks.membership import gradient
+
     probed = evidence.probed("gradients")
     return gradient.combined(
         target_loss=probed.target["loss"],
@@ -361,21 +379,27 @@ def gradient_norm(evidence: Evidence) -> Floats:
 
 def loss_trajectory(evidence: Evidence) -> Floats:
     """The loss along a distillation, weighed by a net that learned on shadows distilled alike."""
+    from reference_attacks.membership import trajectory
+
     probed = evidence.probed("distillation")
     network = replace(trajectory.Trajectory().network, epochs=_NET_EPOCHS)
     return trajectory.score(
         target_trajectory=probed.target["metrics"][:, :, 0],
         shadow_trajectory=probed.pooled("metrics")[:, :, 0],
         shadow_membership=probed.shadow_membership.ravel(),
-        rng=generator(evidence.known().seed, "trajectory"),
+        rng=_rng(evidence, "trajectory"),
         settings=trajectory.Trajectory(network),
     )
 
 
 def metric_sequences(evidence: Evidence) -> Floats:
     """Five metrics along the same distillation, read in order by a recurrent net that learned on shadows."""
+    import torch
+
+    from reference_attacks.membership import seqmia
+
     probed = evidence.probed("distillation")
-    seed = int(generator(evidence.known().seed, "seqmia").integers(2**31))
+    seed = int(_rng(evidence, "seqmia").integers(2**31))
     return seqmia.score(
         target_sequences=probed.target["metrics"],
         shadow_sequences=probed.pooled("metrics"),
@@ -398,6 +422,8 @@ def ye_distilled(evidence: Evidence) -> Floats:
 
 def oracle_combination(evidence: Evidence) -> Floats:
     """The other attacks' scores, weighed by who of the selecting half is a member; no score for that half itself."""
+    from reference_attacks.membership import combination
+
     oracle = evidence.oracle
     if oracle is None or len(oracle.scores) < _LEAST_COMBINED:
         raise Unavailable("needs two other attacks on labels or scores that scored every record")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from auditor.findings import AttackCard
-from auditor.laboratory import Answers, Arrays
+
+if TYPE_CHECKING:  # rows are read without torch
+    from auditor.laboratory import Answers, Arrays
 
 __all__ = ["Attack", "Context", "Evidence", "NullModels", "Oracle", "Probed", "Unavailable"]
 

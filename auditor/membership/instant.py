@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from auditor.battery import INVERSION, MEMBERSHIP, Plan, why_not
+from auditor.battery import INVERSION, MEMBERSHIP
+from auditor.battery.plan import Plan, why_not
 from auditor.compute import generator
 from auditor.findings import (
     Completed,

@@ -1,4 +1,4 @@
-"""Renderers: from `AuditReport` alone to every format of a report, without a model, a GPU or the network."""
+"""Renderers: from `AuditReport`, and a gate where one was asked, to every format: no model, no GPU, no network."""
 
 from auditor.report.bom import render_bom
 from auditor.report.card import update_card

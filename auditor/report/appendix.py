@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from auditor.findings import (
     AttackCard,
     AttackResult,
@@ -9,6 +11,7 @@ from auditor.findings import (
     Completed,
     Endpoint,
     Failed,
+    ModelFacts,
     Skipped,
 )
 from auditor.queries import describe
@@ -123,6 +126,7 @@ def recipe_facts(report: AuditReport) -> Facts:
     """What was planned, and how shadows were trained."""
     plan, prep = report.plan, report.model.preprocessing
     mean, std = (" ".join(f"{number:g}" for number in numbers) for numbers in (prep.mean, prep.std))
+    size, scaling = " × ".join(map(count, prep.input_size)), f"{clean(prep.interpolation)}, crop {prep.crop_pct:g}"
     return (
         ("Budget", short(plan.budget)),
         ("Shadow models", f"{count(plan.shadows)}, {_SHADOW_SOURCES[plan.shadow_source].format(count(plan.epochs))}"),
@@ -130,9 +134,17 @@ def recipe_facts(report: AuditReport) -> Facts:
         ("Recipe", clean(plan.recipe)),
         ("Queries", clean(describe(plan.queries))),
         *limits.facts(report),
-        ("Preprocessing", f"mean {mean}; std {std}; {prep.interpolation}; from {clean(prep.source)}"),
+        ("Preprocessing", f"{size}; mean {mean}; std {std}; {scaling}; from {clean(prep.source)}"),
         ("Architecture", clean(report.model.architecture_evidence)),
+        *_network(report.model),
     )
+
+
+def _network(model: ModelFacts) -> Facts:
+    """How the network was built, where the report tells."""
+    known = model.model_args is not None and model.head is not None
+    arguments = json.dumps(model.model_args, sort_keys=True)
+    return (("Arguments", clean(arguments)), ("Last layer", clean(model.head or ""))) if known else ()
 
 
 def environment(report: AuditReport) -> Facts:

@@ -101,11 +101,14 @@ def low_fpr_at(defense: DefenseResult, access: Access, fpr: float) -> Estimate |
 
 
 def stronger_probe(defense: DefenseResult, strongest: StrongestAttack) -> DefenseProbeResult | None:
-    """The probe made for a defense that does best, if it does better than every attack that is not."""
+    """The probe of members made for a defense that does best, if it does better than every attack that is not."""
     found = [
         (one.auc.value, one)
         for one in defense.probes
-        if one.auc is not None and strongest.access.includes(one.access) and one.auc.value > strongest.adaptive.value
+        if one.asks == "members"
+        and one.auc is not None
+        and strongest.access.includes(one.access)
+        and one.auc.value > strongest.adaptive.value
     ]
     return max(found, key=lambda pair: pair[0])[1] if found else None
 

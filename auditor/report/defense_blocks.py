@@ -100,12 +100,28 @@ def _probe(probe: DefenseProbeResult) -> str:
     title = f"{clean(probe.title)} ({probe.access})"
     if probe.status != "completed" or probe.auc is None:
         return f"{title}: {probe.status}, {clean(probe.reason)}"
+    if probe.asks == "held out":
+        return _held_out(probe, probe.auc)
     return f"{title}: AUC {cell(probe.auc)}, {counts(probe.auc.n)}"
 
 
+def _held_out(probe: DefenseProbeResult, auc: Estimate) -> str:
+    """In a sentence: they are no members, so the number is not one to hold beside those of members."""
+    if auc.low > _CHANCE:
+        told = "are recognised among fresh ones"
+    elif auc.high < _CHANCE:
+        told = "stand out from fresh ones, the model being less sure of them"
+    else:
+        told = "were not seen to be recognised among fresh ones"
+    return f"The records that it held out while it trained {told} ({probe.access}): AUC {cell(auc)}, {counts(auc.n)}"
+
+
 def _inverted(one: InversionEffect) -> str:
+    by = clean(one.title) or short(one.attack_id)
+    if one.chosen_from:
+        by = f"the strongest of {count(one.chosen_from)}, chosen on the other half of the classes: {by}"
     return (
-        f"{clean(one.measure)}, by {short(one.attack_id)} ({one.access}): {cell(one.defended)} instead of "
+        f"{clean(one.measure)}, by {by} ({one.access}): {cell(one.defended)} instead of "
         f"{cell(one.undefended)}, change {cell(one.change)}; {one.better} is better; {counts(one.change.n)}"
     )
 

@@ -21,7 +21,7 @@ _SMOOTHED = (
     "model inversion easier, negative smoothing harder (Struppek et al. 2024): read what it does to inversion beside "
     "what it does to membership."
 )
-_ADAPTED = frozenset({"calor", "confidence-adaptation"})
+_ADAPTED = frozenset({"calor", "confidence-adaptation", "squared-error"})
 _VOID = (
     "Void: whoever holds the file leaves an output-time defense away, so where weights are released it buys nothing."
 )

@@ -11,8 +11,9 @@ from itertools import islice
 from typing import Literal
 
 from auditor.findings import AuditReport, Family
+from auditor.gate.ruling import Gate
 from auditor.report import points, stage, wording
-from auditor.report.markdown import banner, escape, numbers, subtitle, verdicts
+from auditor.report.markdown import banner, escape, judged, numbers, subtitle, verdicts
 from auditor.report.points import Kind, Point
 from auditor.report.text import clean, count, short
 
@@ -22,12 +23,13 @@ _SHOWN = 10
 _DOUBTS = 20
 
 
-def render_summary(report: AuditReport) -> str:
-    """What belongs into the file `$GITHUB_STEP_SUMMARY`: verdicts, numbers, doubts, and what did not run."""
+def render_summary(report: AuditReport, gate: Gate | None = None) -> str:
+    """What belongs into `$GITHUB_STEP_SUMMARY`: what a policy says, verdicts, numbers, doubts, and what did not run."""
     parts = (
         [f"## Privacy audit of {escape(short(report.model.name))}"],
         banner(report),
         [subtitle(report)],
+        judged(gate),
         verdicts(report),
         numbers(report),
         _doubts(report),
@@ -36,20 +38,27 @@ def render_summary(report: AuditReport) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def render_annotations(report: AuditReport) -> str:
+def render_annotations(report: AuditReport, gate: Gate | None = None) -> str:
     """Workflow commands, one a line, for standard output: errors and warnings, or a notice that there is neither.
 
-    Of the verdicts only those on the declared release: they inherit what leaks to those who see less.
+    What a policy says comes first; that it is met is a notice. Of the verdicts only those on the declared release: they
+    inherit what leaks to those who see less.
     """
     release = report.plan.release
-    found = [one for one in points.of(report) if one.kind is not Kind.VERDICT or one.key == (release,)]
+    found = [one for one in points.of(report, gate) if one.kind is not Kind.VERDICT or one.key == (release,)]
     lines = [*_commands("error", found), *_commands("warning", found)]
-    return "\n".join(lines or [_nothing_to_tell(report)]) + "\n"
+    return "\n".join([*_met(gate), *(lines or [_nothing_to_tell(report)])]) + "\n"
 
 
 def _doubts(report: AuditReport) -> list[str]:
     doubtful = (one for one in points.of(report) if one.level == "warning" and one.kind is not Kind.VERDICT)
     return [f"* {escape(one.told)}" for one in islice(doubtful, _DOUBTS)]
+
+
+def _met(gate: Gate | None) -> list[str]:
+    if gate is None or gate.outcome != "pass":
+        return []
+    return [_command("notice", f"{short(gate.policy)} is met", clean(gate.sentence))]
 
 
 def _commands(level: Literal["error", "warning"], found: Sequence[Point]) -> list[str]:

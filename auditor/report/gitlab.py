@@ -7,6 +7,7 @@ the SARIF format; the path is the name of the checkpoint, as paths stay with the
 from __future__ import annotations
 
 from auditor.findings import AuditReport, Severity
+from auditor.gate.ruling import Gate
 from auditor.report import points
 from auditor.report.jsonfile import inert_json
 from auditor.report.points import Kind, Point
@@ -15,8 +16,8 @@ from auditor.report.sarif import place
 __all__ = ["render_gitlab"]
 
 
-def render_gitlab(report: AuditReport) -> str:
-    """The report as a JSON array of findings; empty where there is nothing to tell."""
+def render_gitlab(report: AuditReport, gate: Gate | None = None) -> str:
+    """The report, with what a policy says of it, as a JSON array of findings; empty where there is nothing to tell."""
     return inert_json(
         [
             {
@@ -26,7 +27,7 @@ def render_gitlab(report: AuditReport) -> str:
                 "severity": _severity(report, point),
                 "location": {"path": place(report), "lines": {"begin": 1}},
             }
-            for point in points.of(report)
+            for point in points.of(report, gate)
             if point.level != "none"
         ]
     )

@@ -6,21 +6,23 @@ import re
 from collections.abc import Sequence
 
 from auditor.findings import AuditReport, CheckLevel, Metric
-from auditor.report import canaries, defended, limits, pick, stage, wording
+from auditor.gate.ruling import Gate
+from auditor.report import canaries, defended, limits, pick, rulings, stage, wording
 from auditor.report.text import cell, clean, counts, date, interval_name, listing, phrase, short, unit_of
 
-__all__ = ["as_table", "banner", "escape", "numbers", "render_markdown", "subtitle", "verdicts"]
+__all__ = ["as_table", "banner", "escape", "judged", "numbers", "render_markdown", "subtitle", "verdicts"]
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#@])")
 
 
-def render_markdown(report: AuditReport) -> str:
-    """Verdicts, the numbers that carry them, controls and doubts; the full report has the evidence."""
+def render_markdown(report: AuditReport, gate: Gate | None = None) -> str:
+    """Verdicts, policy, the numbers that carry them, controls and doubts; the full report has the evidence."""
     parts = (
         [f"# Privacy audit of {escape(short(report.model.name))}"],
         banner(report),
         [subtitle(report)],
         verdicts(report),
+        judged(gate),
         numbers(report),
         ["**What to do**", "", *(f"* {escape(a.title)}. {escape(a.effect)}" for a in stage.actions(report))],
         _instant(report),
@@ -73,6 +75,23 @@ def verdicts(report: AuditReport) -> list[str]:
         for verdict in pick.verdicts_at(report, access)
     ]
     return as_table(("Release", "Question", "Verdict", "Why"), rows)
+
+
+def judged(gate: Gate | None) -> list[str]:
+    """What the policy says, rule by rule; nothing where none was asked."""
+    if gate is None:
+        return []
+    found = rulings.judged(gate)
+    said = f"**What the policy says: {found.icon} {found.name}.** {escape(f'{rulings.asked(gate)}. {found.sentence}')}"
+    rows = [
+        tuple("; ".join((one,) if isinstance(one, str) else one) for one in row.cells) for row in found.rulings.rows
+    ]
+    idle = ["", *(f"* {escape(told)}" for told in found.idle)] if found.idle else []
+    return [said, "", *as_table(found.rulings.head, rows), *idle]
+
+
+def _on_one_line(told: str | tuple[str, ...]) -> str:
+    return told if isinstance(told, str) else "; ".join(told)
 
 
 def numbers(report: AuditReport) -> list[str]:

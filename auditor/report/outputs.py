@@ -10,6 +10,7 @@ from pathlib import Path
 
 from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
+from auditor.gate.ruling import Gate
 from auditor.report.bom import render_bom
 from auditor.report.gitlab import render_gitlab
 from auditor.report.jsonfile import render_json
@@ -21,16 +22,24 @@ from auditor.report.webpage import render_html
 
 __all__ = ["check_outputs", "write_outputs", "write_text"]
 
+_Render = Callable[[AuditReport, Gate | None], str | bytes]
+
+
+def _alone(render: Callable[[AuditReport], str]) -> _Render:
+    """A format that tells of the report alone, whatever a policy says of it."""
+    return lambda report, _: render(report)
+
+
 # A suffix of two parts stands before the one that it ends in: the first that fits is taken.
-_FORMATS: dict[str, Callable[[AuditReport], str | bytes]] = {
+_FORMATS: dict[str, _Render] = {
     ".html": render_html,
     ".pdf": render_pdf,
     ".md": render_markdown,
     ".sarif": render_sarif,
     ".xml": render_junit,
-    ".cdx.json": render_bom,
+    ".cdx.json": _alone(render_bom),
     ".codequality.json": render_gitlab,
-    ".json": render_json,
+    ".json": _alone(render_json),
 }
 
 
@@ -48,9 +57,10 @@ def check_outputs(paths: Iterable[Path]) -> None:
             _check_place(path)
 
 
-def write_outputs(report: AuditReport, paths: Iterable[Path]) -> None:
-    """Write the report to each path in the format of its suffix; missing folders are made.
+def write_outputs(report: AuditReport, paths: Iterable[Path], gate: Gate | None = None) -> None:
+    """Write the report, with what a policy says of it, to each path in the format of its suffix.
 
+    Missing folders are made. JSON and the inventory hold the report alone: policies change, what was found does not.
     Files get their names only when all of them are complete, and PDF after the others. A format that fails on a good
     report withholds no other one: from the JSON it can be made again.
 
@@ -67,7 +77,7 @@ def write_outputs(report: AuditReport, paths: Iterable[Path]) -> None:
         ready: dict[Path, str | bytes] = {}
         for path in batch:
             try:
-                ready[path] = _FORMATS[_suffix(path)](report)
+                ready[path] = _FORMATS[_suffix(path)](report, gate)
             except Exception as error:  # noqa: BLE001 - the other formats are written, and then it is told
                 failed[path] = error
         _write(ready)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from auditor.findings import AuditReport, Family, Verdict, VerdictState
+from auditor.gate.ruling import Gate
 from auditor.report import (
     appendix,
     canaries,
@@ -20,6 +21,7 @@ from auditor.report import (
     limits,
     membership,
     pick,
+    rulings,
     stage,
     wording,
 )
@@ -31,8 +33,8 @@ from auditor.threat import Access
 __all__ = ["build_page"]
 
 
-def build_page(report: AuditReport) -> Page:
-    """Turn a report into what the templates print."""
+def build_page(report: AuditReport, gate: Gate | None = None) -> Page:
+    """Turn a report, and what a policy says of it, into what the templates print."""
     return Page(
         title=short(report.model.name),
         created=date(report.created),
@@ -41,6 +43,7 @@ def build_page(report: AuditReport) -> Page:
         banner=stage.banner(report),
         facts=_title_facts(report),
         tiles=tuple(_tile(report, access) for access in pick.RELEASES),
+        judged=None if gate is None else rulings.judged(gate),
         numbers=stage.carrying_numbers(report),
         actions=stage.actions(report),
         scope=stage.scope(report),

@@ -8,6 +8,7 @@ from typing import Any
 
 from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
+from auditor.gate.ruling import Gate
 from auditor.report.jsonfile import aggregates, render_json
 from auditor.report.webpage import render_html
 
@@ -29,7 +30,7 @@ def pdf_problem() -> str | None:
     return None
 
 
-def render_pdf(report: AuditReport) -> bytes:
+def render_pdf(report: AuditReport, gate: Gate | None = None) -> bytes:
     """The report as PDF/A-3a: tagged, with an outline, and with the JSON attached, less all single records and groups.
 
     Raises:
@@ -43,11 +44,13 @@ def render_pdf(report: AuditReport) -> bytes:
     from weasyprint.urls import FatalURLFetchingError
 
     content = render_json(aggregates(report))
-    document = HTML(string=render_html(report), url_fetcher=_fetcher())
+    page = render_html(report, gate)
+    named_by = content if gate is None else content + page
+    document = HTML(string=page, url_fetcher=_fetcher())
     try:
         rendered: bytes = document.write_pdf(
             pdf_variant="pdf/a-3a",
-            pdf_identifier=sha256(content.encode()).digest()[:16],
+            pdf_identifier=sha256(named_by.encode()).digest()[:16],
             attachments=[_attachment(content, report.created)],
         )
     except FatalURLFetchingError as error:

@@ -1,9 +1,10 @@
-"""What a machine is told of a report: one point per verdict, control, check, declared attack and privacy claim.
+"""What a machine is told: one point per rule of a policy, verdict, control, check, declared attack and privacy claim.
 
 SARIF, JUnit, GitLab's and GitHub's formats are made from these, so that they agree on what is a leak, what is open and
 what counts. Aggregates only: no record, no group and no class is named here.
 
-A point counts where the declared release shows the attacker as much as it takes. The rule and the key of a point say
+A point counts where the declared release shows the attacker as much as it takes; what a policy says always counts. The
+rule and the key of a point say
 what was asked, never what came out, so that the next audit of the same model has the same ones.
 """
 
@@ -34,19 +35,21 @@ from auditor.findings import (
     Verdict,
     VerdictState,
 )
-from auditor.report import wording
+from auditor.gate.ruling import Asked, Gate, Outcome, Ruling
+from auditor.report import rulings, wording
 from auditor.report.text import clean, counts, link, metric_name, metric_unit, phrase, short, unit_of
 
 __all__ = ["Kind", "Level", "Point", "Rule", "State", "fingerprint", "not_run", "of", "slug"]
 
 Level = Literal["none", "note", "warning", "error"]
 _SLUG_LIMIT = 60
-_PAGES = {"control": "docs/checks.md", "check": "docs/checks.md", "claim": "docs/canaries.md"}
+_PAGES = {"policy": "docs/gate.md", "control": "docs/checks.md", "check": "docs/checks.md", "claim": "docs/canaries.md"}
 
 
 class Kind(StrEnum):
     """What a point tells of."""
 
+    POLICY = "policy"
     VERDICT = "verdict"
     CONTROL = "control"
     CHECK = "check"
@@ -55,13 +58,14 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """How it ended. `OPEN`: not decided. `BROKEN`: it was tried and crashed."""
+    """How it ended. `OPEN`: not decided. `BROKEN`: it was tried and crashed. `WAIVED`: it need not be met today."""
 
     PASSED = "passed"
     WARNED = "warned"
     FAILED = "failed"
     OPEN = "open"
     BROKEN = "broken"
+    WAIVED = "waived"
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Rule:
     """What was asked: the same in every audit that asks it.
 
     Attributes:
-        id: Kind and name, `[a-z0-9-]` and one slash.
+        id: Kind and name, `[a-z0-9-]` and slashes.
         title: The name for a reader.
         about: The question, in a sentence.
         page: Where to read on, inside the repository of privaudit; empty: in the report itself.
@@ -104,9 +108,10 @@ class Point:
     counts: bool = True
 
 
-def of(report: AuditReport) -> tuple[Point, ...]:
-    """All points of a report: verdicts, claim, declared attacks, controls, checks."""
+def of(report: AuditReport, gate: Gate | None = None) -> tuple[Point, ...]:
+    """All points: what a policy says of a report, then its verdicts, claim, declared attacks, controls, checks."""
     return (
+        *(() if gate is None else (_ruled(gate, ruling) for ruling in gate.rulings)),
         *(_verdict(report, verdict) for verdict in report.verdicts),
         *(_claim(report.canaries) if report.canaries is not None else ()),
         *(_attack(report, result) for result in report.membership if result.role is Role.PRIMARY),
@@ -152,6 +157,37 @@ def slug(name: str) -> str:
         return kept
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{kept}-{digest}".lstrip("-")
+
+
+# --- rules of a policy -----------------------------------------------------------------------------------------------
+
+_ASKED: dict[Asked, str] = {
+    "complete": "Is the report complete, and not a preliminary one?",
+    "auc": "Is every primary AUC under its limit?",
+    "tpr_at_fpr": "Is every primary true positive rate at 1 % false positives under its limit?",
+    "inversion_excess": "Does what inversion shows over its best control stay under its limit?",
+    "severity": "Is there no membership leak as severe as the policy forbids?",
+    "claimed_epsilon": "Could canaries have contradicted the claimed epsilon, and did they not?",
+    "required_attacks": "Did the attacks that the policy requires complete?",
+    "required_checks": "Did the checks and controls that the policy requires pass?",
+    "least_evaluated": "Were as many records evaluated as the policy asks for?",
+    "max_age": "Is the report young enough?",
+    "no_worse_than_last": "Is no primary number worse than in the last release, by the margin?",
+}
+_OUTCOMES: dict[Outcome, tuple[State, Level]] = {
+    "pass": (State.PASSED, "none"),
+    "fail": (State.FAILED, "error"),
+    "inconclusive": (State.OPEN, "warning"),
+}
+_WAIVED: tuple[State, Level] = (State.WAIVED, "note")
+
+
+def _ruled(gate: Gate, ruling: Ruling) -> Point:
+    name = "/".join(part.replace("_", "-") for part in (ruling.rule, ruling.on) if part)
+    rule = Rule(f"policy/{name}", f"Policy: {ruling.name}", _ASKED[ruling.rule], _PAGES["policy"])
+    state, level = _WAIVED if ruling.waiver else _OUTCOMES[ruling.outcome]
+    told = f"{ruling.name}, release of {gate.release}: {ruling.outcome}. {rulings.told(ruling)}"
+    return Point(Kind.POLICY, rule, (gate.release,), state, level, told)
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """SARIF 2.1.0, for code scanning: what leaks, what is open and what failed, as results; the rest as notifications.
 
 What came out well is no result, because readers show every result as an alert whatever its `kind`. For the same reason
-"cannot say" is a warning and not `kind: open`, which has to be without a level.
+"cannot say" and a rule that is inconclusive are warnings and not `kind: open`, which has to be without a level. A rule
+that is waived is a suppressed note.
 
 A result points to the checkpoint by its name, line 1: paths stay with the owner. Its fingerprint is made of the name,
 the rule, the access and the attack, never of a number, so that the next audit updates an alert instead of opening
@@ -14,10 +15,11 @@ from typing import TypedDict
 from urllib.parse import quote
 
 from auditor.findings import AuditReport, Severity
+from auditor.gate.ruling import Gate
 from auditor.report import points, stage
 from auditor.report.jsonfile import inert_json
 from auditor.report.markdown import escape
-from auditor.report.points import Kind, Point, Rule
+from auditor.report.points import Kind, Point, Rule, State
 from auditor.report.terms import TERMS
 from auditor.report.text import clean, short
 from auditor.threat import Access
@@ -43,13 +45,13 @@ class Text(TypedDict):
     text: str
 
 
-def render_sarif(report: AuditReport) -> str:
-    """The report as a SARIF log of one run.
+def render_sarif(report: AuditReport, gate: Gate | None = None) -> str:
+    """The report, with what a policy says of it, as a SARIF log of one run.
 
     Raises:
         ValueError: a number in the report is not finite.
     """
-    return inert_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [_run(report)]})
+    return inert_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [_run(report, gate)]})
 
 
 def place(report: AuditReport) -> str:
@@ -57,8 +59,8 @@ def place(report: AuditReport) -> str:
     return quote(short(report.model.name) or "model", safe="")
 
 
-def _run(report: AuditReport) -> dict[str, object]:
-    found = points.of(report)
+def _run(report: AuditReport, gate: Gate | None) -> dict[str, object]:
+    found = points.of(report, gate)
     rules = {point.rule.id: point.rule for point in found}
     order = {name: index for index, name in enumerate(rules)}
     version = short(report.environment.privaudit)
@@ -86,7 +88,17 @@ def _run(report: AuditReport) -> dict[str, object]:
             "severity": str(report.severity),
             "plan": short(report.plan.digest),
             "stage": report.stage,
+            **({} if gate is None else {"gate": _judged(gate)}),
         },
+    }
+
+
+def _judged(gate: Gate) -> dict[str, str]:
+    return {
+        "policy": short(gate.policy),
+        "outcome": gate.outcome,
+        "release": str(gate.release),
+        "judgedOn": str(gate.day),
     }
 
 
@@ -114,6 +126,7 @@ def _terms(rule: Rule) -> tuple[str, ...]:
 
 
 def _result(report: AuditReport, point: Point, index: int) -> dict[str, object]:
+    waived = {"suppressions": [{"kind": "external", "justification": point.told}]}
     where = {"artifactLocation": {"uri": place(report), "index": 0}, "region": _LINE}
     return {
         "ruleId": point.rule.id,
@@ -122,6 +135,7 @@ def _result(report: AuditReport, point: Point, index: int) -> dict[str, object]:
         "message": _text(point.told),
         "locations": [{"physicalLocation": where}],
         "partialFingerprints": {"primaryLocationLineHash": f"{points.fingerprint(report.model.name, point)}:1"},
+        **(waived if point.state is State.WAIVED else {}),
         "properties": {"state": str(point.state), "counts": point.counts},
     }
 
@@ -131,7 +145,7 @@ _LINE = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
 
 def _invocation(report: AuditReport, found: tuple[Point, ...]) -> dict[str, object]:
     """The run itself: what came out well, and what did not run; readers that show neither have `.md` for it."""
-    well = [one.told for one in found if one.level == "none" and one.kind is Kind.VERDICT]
+    well = [one.told for one in found if one.level == "none" and one.kind in {Kind.POLICY, Kind.VERDICT}]
     missing = [f"Not run: {told}" for told in points.not_run(report)[:_NOT_RUN]]
     told = [stage.scope(report), stage.best_of_all(report), *well, *missing]
     return {

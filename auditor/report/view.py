@@ -16,6 +16,7 @@ __all__ = [
     "Defenses",
     "Facts",
     "Inversion",
+    "Judged",
     "Link",
     "Method",
     "Page",
@@ -165,6 +166,21 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What a policy says; `idle` are the waivers that no rule took."""
+
+    policy: str
+    name: str
+    icon: str
+    kind: str
+    release: str
+    when: str
+    sentence: str
+    rulings: Table
+    idle: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Method:
     """An attack or a defense: what it is, and what became of it."""
 
@@ -197,6 +213,7 @@ class Page:
     banner: str
     facts: Facts
     tiles: tuple[Tile, ...]
+    judged: Judged | None
     numbers: tuple[Number, ...]
     actions: tuple[Action, ...]
     scope: str

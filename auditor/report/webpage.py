@@ -14,16 +14,17 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from auditor.findings import AuditReport
+from auditor.gate.ruling import Gate
 from auditor.report.text import clean
 
 __all__ = ["render_html"]
 
 
-def render_html(report: AuditReport) -> str:
-    """The report as a single, self-contained HTML page."""
+def render_html(report: AuditReport, gate: Gate | None = None) -> str:
+    """The report, with what a policy says of it, as a single, self-contained HTML page."""
     from auditor.report.page import build_page  # brings matplotlib, which the other formats do not need
 
-    return _environment().get_template("report.html").render(page=build_page(report))
+    return _environment().get_template("report.html").render(page=build_page(report, gate))
 
 
 @cache

@@ -28,6 +28,10 @@ What we changed
     mean square of what the first image was changed by; shifts, where each step also shows copies that are moved by
     whole pixels at random, borders repeated, and p_t and -log p_t are means over these and the image itself.
     Pixels at 0 or 1 that the step would push further take no part in its length (projected gradient).
+    `aim`, 1 by default, is for whoever knows that a defense pins training images at one confidence below 1: the cost is
+    (log p_t - log aim)^2, and the stop test |p_t - aim| <= stop_cost. Far below the aim the path is the same, as steps
+    have a fixed length; it differs in ending there, with a last step no longer than Newton's, and in turning back from
+    beyond.
     No denoising or sharpening between steps.
 
 Published number and ours
@@ -64,7 +68,8 @@ class MIFace:
         step_size: Length of a step: root mean square over the pixels, which lie in 0..1.
         max_iterations: Most steps for a class.
         patience: Steps without improvement after which a class gives up.
-        stop_cost: A class is done when 1 - confidence is at most this.
+        stop_cost: A class is done when its confidence is within this of `aim`.
+        aim: The confidence to reach, up to 1; 1 is the paper's cost.
         tv_weight: Weight of the total variation; 0 is the paper's cost.
         l2_weight: Weight of the mean squared change of the first image; 0 is the paper's cost.
         max_shift: Most pixels by which a copy is moved, up or down and left or right.
@@ -79,6 +84,7 @@ class MIFace:
     max_iterations: int = 10_000
     patience: int = 100
     stop_cost: float = 0.01
+    aim: float = 1.0
     tv_weight: float = 0.0
     l2_weight: float = 0.0
     max_shift: int = 0
@@ -93,6 +99,8 @@ class MIFace:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.0 <= self.stop_cost < 1.0:
             raise ValueError(f"stop_cost must lie in 0..1, got {self.stop_cost}")
+        if not 0.0 < self.aim <= 1.0:
+            raise ValueError(f"aim must lie above 0 and up to 1, got {self.aim}")
         for name in ("tv_weight", "l2_weight", "max_shift", "shifted_views"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -162,7 +170,8 @@ def _climbed(
         seen = _look(logits, climb, _shifts(settings, rng), settings)
         climb.note(seen, step)
         leaving = seen.done | (step - climb.improved >= settings.patience) | (step == settings.max_iterations)
-        climb.images = _moved(climb.images, seen.gradient, settings.step_size)
+        square = seen.cost if settings.aim < 1.0 else None
+        climb.images = _moved(climb.images, seen.gradient, settings.step_size, square)
         if bool(leaving.any()):
             left, climb = climb.only(leaving), climb.only(~leaving)
             images[left.rows], confidence[left.rows] = left.best, left.confidence
@@ -249,14 +258,16 @@ def _look(logits: Images, climb: _Climb, shifts: _Shifts, settings: MIFace) -> _
         if not outputs.requires_grad:
             raise ValueError("logits must be differentiable: it was computed without gradients")
         surprise = F.cross_entropy(outputs.double(), of, reduction="none")
-        cost = surprise.view(-1, n).mean(dim=0) if shifts else surprise
+        missed = surprise if settings.aim == 1.0 else (surprise + math.log(settings.aim)).square()
+        cost = missed.view(-1, n).mean(dim=0) if shifts else missed
         if settings.tv_weight:
             cost = cost + settings.tv_weight * _total_variation(images).double()
         if settings.l2_weight:
             cost = cost + settings.l2_weight * (images - climb.first).double().square().mean(dim=(1, 2, 3))
         (gradient,) = torch.autograd.grad(cost.sum(), images)
     p = surprise.detach().neg().exp()
-    done = (p.view(-1, n).mean(dim=0) if shifts else p) >= 1.0 - settings.stop_cost
+    reached = p.view(-1, n).mean(dim=0) if shifts else p
+    done = (reached >= settings.aim - settings.stop_cost) & (reached <= settings.aim + settings.stop_cost)
     return _Seen(cost.detach(), p[:n], done, gradient)
 
 
@@ -267,13 +278,20 @@ def _moved_copies(images: Tensor, shifts: _Shifts) -> list[Tensor]:
     return [padded[:, :, most - down :, most - right :][:, :, :height, :width] for down, right in shifts]
 
 
-def _moved(images: Tensor, gradient: Tensor, step_size: float) -> Tensor:
-    """One step of fixed length down the gradient, within 0..1."""
+def _moved(images: Tensor, gradient: Tensor, step_size: float, square: Tensor | None = None) -> Tensor:
+    """One step of fixed length down the gradient, within 0..1.
+
+    Where the gradient is that of a `square` [class], no step is longer than Newton's to the root.
+    """
     blocked = (images - gradient.sign()).clamp(0.0, 1.0) == images
-    direction = gradient.masked_fill(blocked, 0.0).double()
-    length: Tensor = torch.linalg.vector_norm(direction, dim=(1, 2, 3), keepdim=True) / math.sqrt(images[0].numel())
-    unit = direction / length.clamp_min(torch.finfo(length.dtype).tiny)
-    return (images - step_size * unit.to(images.dtype)).clamp(0.0, 1.0)
+    direction, pixels = gradient.masked_fill(blocked, 0.0).double(), images[0].numel()
+    length: Tensor = torch.linalg.vector_norm(direction, dim=(1, 2, 3), keepdim=True) / math.sqrt(pixels)
+    length = length.clamp_min(torch.finfo(length.dtype).tiny)
+    unit = (direction / length).to(images.dtype)
+    if square is None:
+        return (images - step_size * unit).clamp(0.0, 1.0)
+    away = 2.0 * square.view(-1, 1, 1, 1) / (length * pixels)
+    return (images - away.clamp_max(step_size).to(images.dtype) * unit).clamp(0.0, 1.0)
 
 
 def _total_variation(images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from importlib.metadata import version
 
-from auditor.battery import Plan, software
+from auditor.battery.plan import Plan, software
 from auditor.checks.shadows import stale_shadows
 from auditor.findings import CheckLevel
 from tests.checks.subjects import sound

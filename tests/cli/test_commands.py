@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from auditor import cli
+from auditor.battery import ATTACKS, MEMBERSHIP
+from auditor.cli.terminal import clean
+from auditor.defenses import DEFENSES
 from auditor.findings import AttackCard, DefenseCard
 from auditor.report import load_json, write_outputs
 from tests.cli.test_terminal import torch_was_imported_by
@@ -108,6 +111,57 @@ def test_every_attack_is_listed_with_what_it_costs(capsys: pytest.CaptureFixture
     assert costs["miface"] == {"shadows": 0, "queries_per_record": None, "budget": "quick"}
     assert cli.main(["attacks"]) == 0
     told = capsys.readouterr().out
-    assert told.count("\n  costs ") == len(costs)
-    assert "costs no shadow, 2,500 queries per record, from budget thorough" in told
-    assert "costs no shadow, 1 query per record, from budget quick" in told
+    assert told.count("\n      from ") == len(costs)
+    assert "\n      from thorough; 2,500 queries per record; third-party-derived\n" in told
+    assert "LiRA (online) on logits\n      from quick; at least 6 shadows; official-code-derived\n" in told
+    assert "BREP-MI (ended early)\n      from standard; needs an image prior; official-code-derived\n" in told
+
+
+def test_attacks_stand_under_what_they_ask_and_see(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["attacks"]) == 0
+    groups = [group.splitlines() for group in capsys.readouterr().out.split("\n\n")[:-1]]
+    under = dict(zip((lines[0] for lines in groups[::2]), groups[1::2], strict=True))
+    assert [heading.partition(":")[0] for heading in under] == [
+        f"{family}, seeing {access}"
+        for family in ("MEMBERSHIP INFERENCE", "INVERSION")
+        for access in ("labels", "scores", "weights")
+    ]
+    for heading, lines in under.items():
+        found = [line for line in lines if not line.startswith("      ")]
+        family = "inversion" if heading.startswith("INVERSION") else "membership"
+        access = heading.partition("seeing ")[2].partition(":")[0]
+        expected = [one.card for one in ATTACKS if (one.card.family, one.card.access) == (family, access)]
+        assert [line[2:] for line in found] == [f"{card.id}: {card.title}" for card in expected]
+        primary = {row.card.id for row in MEMBERSHIP if row.primary and row.card in expected}
+        assert {line[2:].partition(":")[0] for line in found if line.startswith("* ")} == primary
+
+
+def test_defenses_stand_under_where_they_act_and_parts_under_their_whole(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["defenses"]) == 0
+    output, training = capsys.readouterr().out.split("\nIN TRAINING: ")
+    for told, acts_on in ((output, "output"), (training, "training")):
+        for row in DEFENSES:
+            line = f"\n{'    ' if row.card.part_of else '  '}{row.card.id}: "
+            assert (line in told) == (row.card.acts_on == acts_on)
+            if row.card.part_of and line in told:
+                assert told.index(f"\n  {row.card.part_of}: ") < told.index(line)
+    unwrapped = " ".join([*output.split(), *training.split()])
+    for told in (
+        "purifier: Purifier (2020, basic) from quick; counts for scores; third-party-derived",
+        "purifier-2023: Purifier (AAAI 2023) from standard; counts for scores and labels; reads members; account",
+        "MMD and mix-up from standard; counts for any release; 2.5 trainings, 6 trainings to tune it; official-code",
+    ):
+        assert told in unwrapped
+
+
+@pytest.mark.parametrize("command", ["attacks", "defenses"])
+def test_a_listing_fits_a_narrow_terminal_and_is_plain(command: str, capsys: pytest.CaptureFixture[str]):
+    assert cli.main([command]) == 0
+    told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 80
+    assert told == clean(told)
+
+
+@pytest.mark.parametrize("arguments", [("attacks",), ("attacks", "--json")])
+def test_attacks_are_listed_without_torch(arguments: tuple[str, ...]):
+    assert not torch_was_imported_by(*arguments)

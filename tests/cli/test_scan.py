@@ -9,7 +9,8 @@ from auditor.audit import AuditOptions
 from auditor.cli.summary import summary
 from auditor.errors import InputError
 from auditor.findings import AuditReport, Check, CheckLevel, ControlResult, Failed, Family, Skipped, VerdictState
-from auditor.report import load_json
+from auditor.pairing import ALONE
+from auditor.report import load_json, write_outputs
 from auditor.threat import Access
 from tests.minimal_report import attack, report, verdict
 from tests.report.example import canaries
@@ -144,6 +145,65 @@ def test_the_gate_says_why(asked, capsys: pytest.CaptureFixture[str]):
     told = capsys.readouterr().err.splitlines()
     assert told[-2].startswith("pass          severity: Membership at release weights: nothing was found")
     assert told[-1] == "Gate: pass. Every rule is met at release weights: severity."
+
+
+def test_what_the_policy_says_is_in_the_files(asked):
+    Path("privaudit.toml").write_text("[gate]\nleast_evaluated = 9999\n", encoding="utf-8")
+    assert scan("-o", "a.xml", "-o", "a.json", "--policy", "privaudit.toml", "--fail-on", "high", "--exit-zero") == 0
+    told = Path("a.xml").read_text(encoding="utf-8")
+    assert "1,000 records a side were evaluated; the policy asks for 9,999." in told
+    assert '<property name="policy" value="privaudit.toml and --fail-on high" />' in told
+    assert load_json(Path("a.json")) == REPORT
+    assert scan("-o", "b.xml", "--fail-on", "high") == 0
+    assert '<property name="policy" value="--fail-on high" />' in Path("b.xml").read_text(encoding="utf-8")
+    assert scan("-o", "c.xml") == 0
+    assert "policy" not in Path("c.xml").read_text(encoding="utf-8")
+
+
+def test_the_last_release_is_held_against(asked, capsys: pytest.CaptureFixture[str]):
+    Path("privaudit.toml").write_text("[gate]\nno_worse_than_last = { auc = 0.02 }\n", encoding="utf-8")
+    write_outputs(REPORT, [Path("old.json")])
+    assert scan("-o", "a.json", "--policy", "privaudit.toml") == 3
+    assert "The report of the last release was not given" in capsys.readouterr().err
+    assert scan("-o", "a.json", "--policy", "privaudit.toml", "--baseline", "old.json") == 3
+    assert "no_worse_than_last: Not judged by auc in both reports: any primary attack." in capsys.readouterr().err
+    assert [each.baseline for each in asked] == [None, REPORT]
+
+
+def test_scores_are_looked_for_beside_both_reports(asked, monkeypatch: pytest.MonkeyPatch):
+    looked: list[Path] = []
+    monkeypatch.setattr("auditor.kept_scores.read_kept", lambda file, _: looked.append(file) or ALONE[0])
+    Path("privaudit.toml").touch()
+    write_outputs(REPORT, [Path("old.json")])
+    asked_for = "-o a.json --policy privaudit.toml --baseline old.json --run-dir run --exit-zero"
+    assert scan(*asked_for.split()) == 0
+    assert looked == [Path("old.json"), Path("run/report.json")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--baseline old.json", "--baseline needs --policy"),
+        ("--baseline old.json --fail-on high", "--baseline needs --policy"),
+        ("--baseline plan.json --policy privaudit.toml", "plan.json"),
+        ("--baseline nowhere.json --policy privaudit.toml", "nowhere.json"),
+    ],
+)
+def test_a_last_release_that_is_of_no_use_is_refused_before_anything_is_trained(asked, capsys, arguments, told):
+    write_outputs(REPORT, [Path("old.json")])
+    Path("privaudit.toml").touch()
+    assert scan("-o", "a.json", *arguments.split()) == 2
+    assert told in capsys.readouterr().err
+    assert asked == []
+
+
+def test_a_report_that_cannot_be_held_against_the_last_one_is_written_all_the_same(asked, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise InputError("The reports list more exposed records than they evaluated.")
+
+    monkeypatch.setattr("auditor.policy.judge", refuse)
+    assert scan("-o", "a.json", "--fail-on", "high") == 2
+    assert load_json(Path("a.json")) == REPORT
 
 
 def lines_of(audited: AuditReport) -> list[str]:

@@ -53,6 +53,25 @@ def test_the_loss_of_a_batch_is_the_mean_of_a_p_to_the_b_ln_p():
     assert loss_at(torch.tensor(values), scale=0.5, power=3.0).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_squared_error_is_zero_at_its_goal_and_a_mean_of_squares_elsewhere():
+    def at(*values):
+        p = torch.tensor(values, dtype=torch.float64)
+        return calor.SquaredError(0.8).loss(Given(), p, torch.zeros(len(p), dtype=torch.int64), RECIPE).item()
+
+    assert at(0.8) == pytest.approx(0, abs=1e-12)
+    assert at(0.5, 0.9, 0.8) == pytest.approx((0.3**2 + 0.1**2) / 3, rel=1e-5)
+
+
+def test_the_part_with_the_squared_error_aims_where_the_whole_does():
+    part, goal = ROWS["squared-error"], math.exp(-1 / 8)
+    assert (part.card.part_of, part.budget, part.card.settings["goal"]) == ("calor", "thorough", round(goal, 3))
+    assert "MSELogitLoss" in part.card.changed
+    for row in ("calor", "confidence-adaptation", "squared-error"):
+        assert {one.aim for one in ROWS[row].inverters} - {1.0} == {goal}
+    names = [one.id for row in DEFENSES for one in (*row.probes, *row.inverters)]
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize("p", [0.05, 0.6, 0.99])
 def test_the_gradient_on_the_true_logit_dies_at_both_ends(p):
     logits = torch.tensor([[math.log(p / (1 - p)), 0.0]], dtype=torch.float64, requires_grad=True)
@@ -214,7 +233,7 @@ def trained(tmp_path_factory):
     folder, held = tmp_path_factory.mktemp("calor"), holding()
     return {
         name: Applied(ROWS[name]).retrained(template(folder), held, 3)
-        for name in ("calor", "low-rank", "confidence-adaptation")
+        for name in ("calor", "low-rank", "confidence-adaptation", "squared-error")
     }
 
 
@@ -222,11 +241,13 @@ def confidence(target, records):
     return class_probabilities(target, records.inputs)[np.arange(records.n), records.labels].astype(np.float64)
 
 
-def test_stage_two_draws_members_to_its_goal(trained):
+@pytest.mark.parametrize(("row", "part"), [("calor", 0.7), ("squared-error", 0.8)])
+def test_stage_two_draws_members_to_its_goal(trained, row, part):
     members = holding().members
-    before, after = (np.abs(confidence(trained[name], members) - calor.CALoR().goal) for name in ("low-rank", "calor"))
-    assert np.median(after) < 0.7 * np.median(before)
-    assert accuracy(trained["calor"], members.inputs, members.labels) > 0.9
+    before, after = (np.abs(confidence(trained[name], members) - calor.CALoR().goal) for name in ("low-rank", row))
+    assert np.median(after) < part * np.median(before)
+    assert accuracy(trained[row], members.inputs, members.labels) > 0.9
+    assert trained[row].architecture.head == NewHead(kind="low-rank", width=10)
 
 
 def test_the_adaptation_alone_keeps_the_networks_own_head(trained):

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from auditor.compute import generator
-from auditor.defense import Applied, UnfitDefenseError
+from auditor.defense import Applied, Inspected, UnfitDefenseError
 from auditor.defenses import mmd_mixup
 from auditor.defenses.mmd_mixup import (
     ROWS,
@@ -20,14 +20,17 @@ from auditor.defenses.mmd_mixup import (
     matched_rows,
     mixup_loss,
     mmd_squared,
+    remembered,
     retrain,
     settle,
 )
-from auditor.signals import accuracy
+from auditor.records import Records
+from auditor.signals import accuracy, class_probabilities
+from auditor.stats.auc import auc
 from auditor.target import load_target, save_target
 from auditor.training import train
 from tests.defenses.lessons import Watched, features, head_only, holding, mislabelled, normed, room, without_class
-from tests.digits import RECIPE, template, write_network
+from tests.digits import RECIPE, parts, template, write_network
 
 PLAIN = MmdMixup(mixup=False)
 
@@ -233,3 +236,63 @@ def test_mixup_alone_needs_no_held_out_records(tmp_path):
 def test_training_that_fails_is_said_to_be_unfit(tmp_path):
     with pytest.raises(UnfitDefenseError, match="diverged"):
         retrain(template(tmp_path), holding(optimizer="sgd", lr=1000.0, weight_decay=10.0), 0)
+
+
+# --- whether the held-out records are recognised ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """Members, 200 records held out and 200 fresh ones, some labels wrong, and models that saw the members alone."""
+    images, labels = (np.concatenate(one) for one in zip(*parts(150, 200, 200), strict=True))
+    records = mislabelled(Records.of(images, labels), 1)
+    members, others = records.take(np.arange(150)), records.take(np.arange(150, 550))
+    plain = template(tmp_path_factory.mktemp("asked"))
+    shadows = tuple(train(plain, members.inputs, members.labels, RECIPE, seed=seed) for seed in (1, 2, 3))
+    return plain, members, others, shadows
+
+
+def recognised(target, asked, order=slice(None)):
+    _, _, others, shadows = asked
+    scores = remembered(Inspected(target, others, shadows, np.zeros((3, 400), dtype=bool), others, 0))
+    return auc(scores[order], np.arange(400) < 200)
+
+
+def test_a_planted_memory_of_the_held_out_records_is_found(asked):
+    plain, members, others, _ = asked
+    learned = Records.concatenate([members, others.take(np.arange(200))])
+    target = train(plain, learned.inputs, learned.labels, RECIPE, seed=9)
+    assert recognised(target, asked).low > 0.6
+
+
+def test_a_model_that_never_saw_them_recognises_nobody(asked):
+    plain, members, _, _ = asked
+    target = train(plain, members.inputs, members.labels, RECIPE, seed=9)
+    drawn = [recognised(target, asked, np.random.default_rng(seed).permutation(400)) for seed in range(40)]
+    assert sum(one.low <= 0.5 <= one.high for one in drawn) >= 35
+
+
+def test_what_is_remembered_lies_above_the_line_through_undefended_models(asked):
+    plain, _, others, shadows = asked
+    target = plain.with_weights(shadows[0].module.state_dict())
+
+    def log_odds(model):
+        p = class_probabilities(model, others.inputs)[np.arange(others.n), others.labels].astype(float)
+        return np.log(p) - np.log1p(-p)
+
+    few = others.take(np.flatnonzero(np.abs([log_odds(one) for one in shadows]).max(0) < 8))
+    others = few
+    seen, expected = log_odds(target), np.mean([log_odds(one) for one in shadows], axis=0)
+    slope, start = np.polyfit(expected, seen, 1)
+    score = remembered(Inspected(target, few, shadows, np.zeros((3, few.n), dtype=bool), few, 0))
+    assert score == pytest.approx(seen - slope * expected - start, abs=1e-2)
+    assert few.n > 50
+
+
+def test_shadows_that_say_the_same_of_everything_expect_the_same(asked):
+    plain, _, others, shadows = asked
+    silent = plain.with_weights({name: 0 * one for name, one in shadows[0].module.state_dict().items()})
+    score = remembered(Inspected(shadows[0], others, (silent,), np.zeros((1, 400), dtype=bool), others, 0))
+    alone = remembered(Inspected(shadows[0], others, (shadows[0],), np.zeros((1, 400), dtype=bool), others, 0))
+    assert score.std() > 1
+    assert alone == pytest.approx(np.zeros(400), abs=1e-6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from auditor.battery import INVERSION
-from auditor.inversion import Given, Rebuilt, View
+from auditor.inversion.given import Given, Rebuilt, View
 from auditor.inversion.prior import untrained_prior
 from auditor.threat import Access
 from reference_attacks.inversion.material import Inverted

@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from auditor.battery import INVERSION
 from auditor.errors import InputError
-from auditor.inversion import Given, View, read_generator
-from auditor.inversion.given import Prior, UnfitError
+from auditor.inversion.given import Given, Prior, UnfitError, View
+from auditor.inversion.prior import read_generator
 from reference_attacks.inversion.style import NoiseSpace
 from tests.digits import template
 from tests.reference_attacks.inversion.tiny_style import TinyStyle

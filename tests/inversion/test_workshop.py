@@ -10,8 +10,9 @@ import torch
 from auditor.battery import INVERSION
 from auditor.compute import SILENT, Clock, RunFolder
 from auditor.findings import AttackCard, Family, Fidelity, Paper
-from auditor.inversion import InversionAttack, Models, Workshop, evaluators, jobs
+from auditor.inversion import InversionAttack, evaluators, jobs
 from auditor.inversion.scene import rows_of
+from auditor.inversion.workshop import Models, Workshop
 from auditor.laboratory import Blueprint, Laboratory
 from auditor.shadows import AuditSet, TrainingSet
 from auditor.splits import Records

@@ -1,5 +1,7 @@
 """MIFace on linear models and a small network, where what it must find is known."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -38,6 +40,36 @@ def test_every_class_reaches_the_threshold(logits):
     assert (result.confidence >= 0.99).all()
     shown = logits(result.images[:, 0]).double().softmax(dim=1).diagonal()
     torch.testing.assert_close(result.confidence[:, 0], shown, rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("logits", [linear_model(), network()], ids=["linear", "network"])
+@pytest.mark.parametrize("aim", [0.6, 0.88])
+def test_every_class_reaches_its_aim_from_below_and_from_beyond(logits, aim):
+    settings = MIFace(aim=aim, step_size=0.005)
+    beyond = invert(logits=logits, classes=range(N_CLASSES), image_shape=SHAPE).images[:, 0]
+    for start in (None, beyond):
+        result = invert(logits=logits, classes=range(N_CLASSES), image_shape=SHAPE, start=start, settings=settings)
+        assert (result.confidence - aim).abs().max() <= settings.stop_cost
+
+
+def test_the_cost_of_an_aim_is_least_there_and_the_squared_distance_of_the_logarithms():
+    p = torch.tensor([[0.3, 0.7], [0.88, 0.12], [0.995, 0.005]], dtype=torch.float64)
+    nothing = torch.zeros((3, 1, 1, 1))
+    climb = miface._Climb.begin(nothing, torch.zeros(3, dtype=torch.int64))
+    given = lambda images: p.log() + 0.0 * images.flatten(1).double()  # noqa: E731
+    seen = miface._look(given, climb, (), MIFace(aim=0.88))
+    torch.testing.assert_close(seen.cost, (p[:, 0].log() - math.log(0.88)).square(), rtol=0, atol=1e-12)
+    assert seen.done.tolist() == [False, True, False]
+    assert miface._look(given, climb, (), MIFace()).done.tolist() == [False, False, True]
+
+
+def test_below_the_aim_the_path_is_that_of_the_papers_cost():
+    plain, aimed = (
+        invert(logits=linear_model(scale=2.0), classes=range(N_CLASSES), image_shape=SHAPE, settings=settings)
+        for settings in (MIFace(max_iterations=3), MIFace(aim=0.98, max_iterations=3))
+    )
+    assert 0.3 < plain.confidence.max() < 0.98
+    torch.testing.assert_close(plain.images, aimed.images)
 
 
 def test_the_image_is_what_the_class_looks_at():
@@ -306,6 +338,8 @@ def test_bad_input_is_named(change, message):
         {"max_iterations": 0},
         {"patience": 0},
         {"stop_cost": 1.0},
+        {"aim": 0.0},
+        {"aim": 1.1},
         {"tv_weight": -1.0},
         {"l2_weight": float("inf")},
         {"batch_size": 0},

@@ -116,6 +116,8 @@ def _result(one: Measured, declared: dict[str, tuple[Access, Completed]]) -> Def
     seen = [access for access in Access if not (output and access is Access.WEIGHTS)]
     strongest = tuple(_strongest(one, access, declared) for access in seen)
     probes = () if one.probe is None else (_probe(one),)
+    if one.id == "mmd-mixup":
+        probes += (held_out(0.53),)
     if one.id == "mid":
         probes += (DefenseProbeResult(id="mid-averaged", title="Noise averaged over 16 queries", access=Access.SCORES,
                                       status="skipped", reason="needs 4 shadows, and the plan has 2"),)  # fmt: skip
@@ -129,7 +131,7 @@ def _result(one: Measured, declared: dict[str, tuple[Access, Completed]]) -> Def
         strongest=strongest,
         not_run=("boundary: it needs 2,500 queries per record",) if one.id == "labels-only" else (),
         probes=probes,
-        inversion=_inversion() if one.id in {"mid", "calor"} else (),
+        inversion=_inversion() + (_knowing() if one.id == "calor" else ()) if one.id in {"mid", "calor"} else (),
         costs=_costs(one),
         accuracy_change=about(one.accuracy, 0.004 * bool(one.accuracy), {"non-members": HALF}, "Student t"),
         accuracy_change_at_choice=about(one.accuracy, 0.004 * bool(one.accuracy), {"non-members": HALF}, "Student t"),
@@ -225,6 +227,17 @@ def _probe(one: Measured) -> DefenseProbeResult:
     )
 
 
+def held_out(value: float) -> DefenseProbeResult:
+    return DefenseProbeResult(
+        id="mmd-mixup-held-out",
+        title="Records that it held out, against fresh ones",
+        access=Access.SCORES,
+        asks="held out",
+        status="completed",
+        auc=about(value, 0.02, {"held-out records": HALF, "fresh records": HALF}, "DeLong, logit scale"),
+    )
+
+
 def _inversion() -> tuple[InversionEffect, ...]:
     records, classes = {"records": 800, "decoders": 3}, {"classes": 40}
     return (
@@ -245,6 +258,32 @@ def _inversion() -> tuple[InversionEffect, ...]:
             undefended=about(0.34, 0.08, classes),
             defended=about(0.21, 0.07, classes),
             change=about(-0.13, 0.06, classes),
+        ),
+    )
+
+
+def _knowing() -> tuple[InversionEffect, ...]:
+    """Who knows of the defense, and the strongest of three."""
+    whole = InversionEffect(
+        attack_id="calor-no-tanh",
+        title="MIFace on a copy without the neck's tanh",
+        access=Access.WEIGHTS,
+        measure="Probability of the class by the evaluation networks",
+        better="lower",
+        undefended=about(0.34, 0.08, {"classes": 40}),
+        defended=about(0.29, 0.08, {"classes": 40}),
+        change=about(-0.05, 0.06, {"classes": 40}),
+    )
+    half = {"classes": 20}
+    return (
+        whole,
+        whole.model_copy(
+            update={
+                "chosen_from": 3,
+                "undefended": about(0.35, 0.11, half),
+                "defended": about(0.27, 0.1, half),
+                "change": about(-0.08, 0.09, half),
+            }
         ),
     )
 

@@ -559,6 +559,8 @@ def report(
             file_bytes=44_780_992,
             architecture="resnet18",
             architecture_evidence="config.json beside the weights",
+            model_args={"act_layer": "silu"},
+            head="its own",
             parameters=11_181_642,
             num_classes=10,
             weights="plain",

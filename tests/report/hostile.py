@@ -37,6 +37,7 @@ _KEEP = frozenset(
             "shadow_source",
             "baseline",
             "better",
+            "asks",
         ),
     }
 )

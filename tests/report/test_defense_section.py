@@ -17,6 +17,7 @@ from auditor.defenses import DEFENSES
 from auditor.findings import AuditReport, Timing
 from auditor.report import (
     defended,
+    defense_blocks,
     defenses,
     pdf_problem,
     render_html,
@@ -26,7 +27,7 @@ from auditor.report import (
     wording,
 )
 from auditor.threat import Access
-from tests.report.defended import FAILED, MEASURED, SKIPPED
+from tests.report.defended import FAILED, MEASURED, SKIPPED, held_out
 from tests.report.example import leaky, many_defenses
 from tests.report.hostile import hostile
 from tests.report.test_html import Outline, text_of
@@ -181,6 +182,18 @@ def test_a_block_tells_all_that_is_known_of_a_defense(section):
         "0.031 (0.029–0.033), change 0.021 (0.019–0.023); higher is better; 3 decoders, 800 records"
     ) in mid["Inversion"]
     assert "change −0.13 (−0.19 to −0.070); lower is better; 40 classes" in mid["Inversion"]
+    assert (
+        "Probability of the class by the evaluation networks, by MIFace on a copy without the neck's tanh (weights): "
+        "0.29 (0.21–0.37) instead of 0.34"
+    ) in calor["Inversion"]
+    assert (
+        "by the strongest of 3, chosen on the other half of the classes: MIFace on a copy without the neck's tanh "
+        "(weights): 0.27 (0.17–0.37) instead of 0.35"
+    ) in calor["Inversion"]
+    assert facts(section, "mmd-mixup")["Own probes"] == (
+        "The records that it held out while it trained are recognised among fresh ones (scores): AUC 0.53 (0.51–0.55), "
+        "2,500 fresh records, 2,500 held-out records"
+    )
     assert "Accuracy on non-members: 91 % (90–92 %) instead of 91 % (90–92 %), 5,000 non-members" in purifier["Costs"]
     assert "Labels changed 0.20 % (0.096–0.37 %), 5,000 non-members" in purifier["Costs"]
     assert purifier["Time"].startswith("fit it to the model: 31 s; answer")
@@ -189,6 +202,24 @@ def test_a_block_tells_all_that_is_known_of_a_defense(section):
     assert "not accepted at ICLR 2025" in calor["Its paper"]
     assert calor["Fidelity"] == "official-code-derived"
     assert "boundary: it needs" in facts(section, "labels-only")["Did not run"]
+
+
+@pytest.mark.parametrize(
+    ("auc", "words"),
+    [
+        (0.515, "were not seen to be recognised among fresh ones (scores): AUC 0.52"),
+        (0.47, "stand out from fresh ones, the model being less sure of them (scores): AUC 0.47"),
+    ],
+)
+def testheld_out_records_are_told_by_the_whole_interval(auc, words):
+    assert words in defense_blocks._probe(held_out(auc))
+
+
+def testheld_out_records_are_no_members(many):
+    mmd = next(one for one in many.defenses if one.card.id == "mmd-mixup")
+    everywhere = mmd.model_copy(update={"probes": (held_out(0.99),)})
+    assert defended.stronger_probe(everywhere, everywhere.strongest[0]) is None
+    assert defended.stronger_probe(mmd.model_copy(update={"probes": ()}), mmd.strongest[0]) is None
 
 
 def test_a_block_holds_every_declared_attack_before_and_after(section):

@@ -55,6 +55,48 @@ def test_a_report_that_does_not_fit_is_named(change, told, tmp_path):
     assert "\n" not in caught.value.message
 
 
+def _estimates(part):
+    """Every estimate in a report, however deep."""
+    if isinstance(part, dict) and "confidence" in part and "low" in part:
+        yield part
+    elif isinstance(part, dict | list):
+        for inner in part.values() if isinstance(part, dict) else part:
+            yield from _estimates(inner)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"value": 2.0, "low": 0.1, "high": 0.9}, "the value 2 must lie in its interval, 0.1 to 0.9"),
+        ({"value": 0.5, "low": 0.9, "high": 0.1}, "must lie in its interval, 0.9 to 0.1"),
+        ({"value": 0.5, "low": 0.5 + 1e-6, "high": 0.9}, "must lie in its interval"),
+        ({"confidence": 0.0}, "the confidence must lie between 0 and 1, and is 0"),
+        ({"confidence": 1.0}, "the confidence must lie between 0 and 1, and is 1"),
+        ({"confidence": -3}, "the confidence must lie"),
+        ({"n": {"members": 5, "non-members": -1}}, "n must not be negative, and is -1"),
+    ],
+)
+def test_a_number_that_its_own_interval_belies_is_refused(change, told, tmp_path):
+    whole = json.loads(render_json(leaky()))
+    places = list(_estimates(whole))
+    path = tmp_path / "report.json"
+    for place in (places[0], places[len(places) // 2], places[-1]):
+        kept = dict(place)
+        place.update(change)
+        path.write_text(json.dumps(whole), encoding="utf-8")
+        with pytest.raises(InputError, match="does not fit the report schema") as caught:
+            load_json(path)
+        assert told in caught.value.message
+        place.update(kept)
+
+
+def test_an_end_that_is_off_by_rounding_is_read(tmp_path):
+    whole = json.loads(render_json(leaky()))
+    next(_estimates(whole)).update(value=0.3, low=0.1 + 0.2, high=0.3)
+    (tmp_path / "report.json").write_text(json.dumps(whole), encoding="utf-8")
+    assert load_json(tmp_path / "report.json")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -10,6 +10,7 @@ from auditor.report import points, render_junit
 from auditor.threat import Access
 from tests.report.example import EXAMPLES, at_once, confounded, leaky, persons, well_behaved
 from tests.report.hostile import hostile
+from tests.report.judged import JUDGED
 
 REPORTS = {**EXAMPLES, "at_once": at_once, "hostile": lambda: hostile(persons())}
 
@@ -31,8 +32,12 @@ ATTRIBUTES = {
 }
 
 
-def parsed(report):
-    return ET.fromstring(render_junit(report))  # noqa: S314 - our own XML
+def reported(name):
+    return (REPORTS[name](), None) if name in REPORTS else JUDGED[name]
+
+
+def parsed(report, gate=None):
+    return ET.fromstring(render_junit(report, gate))  # noqa: S314 - our own XML
 
 
 def outcome(case):
@@ -43,9 +48,9 @@ def cases(report):
     return {case.get("name"): case for case in parsed(report).iter("testcase")}
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", [*REPORTS, *JUDGED])
 def test_only_what_readers_know_stands_in_it(name):
-    root = parsed(REPORTS[name]())
+    root = parsed(*reported(name))
     assert root.tag == "testsuites"
     for element in root.iter():
         assert {child.tag for child in element} <= CHILDREN.get(element.tag, set())
@@ -53,10 +58,10 @@ def test_only_what_readers_know_stands_in_it(name):
     assert all(len(case) == 1 for case in root.iter("testcase"))
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", [*REPORTS, *JUDGED])
 def test_the_counts_are_those_of_the_cases(name):
-    report = REPORTS[name]()
-    root = parsed(report)
+    report, gate = reported(name)
+    root = parsed(report, gate)
     for suite in root:
         found = Counter(outcome(case) for case in suite.iter("testcase"))
         told = {key: int(suite.get(key)) for key in ("failures", "errors", "skipped")}
@@ -64,7 +69,7 @@ def test_the_counts_are_those_of_the_cases(name):
         assert int(suite.get("tests")) == found.total()
     for key in ("tests", "failures", "errors"):
         assert int(root.get(key)) == sum(int(suite.get(key)) for suite in root)
-    assert int(root.get("tests")) == len(points.of(report))
+    assert int(root.get("tests")) == len(points.of(report, gate))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import InputError, PrivauditError
-from auditor.report import check_outputs, load_json, outputs, write_outputs, write_text
+from auditor.report import check_outputs, load_json, outputs, render_json, write_outputs, write_text
 from tests.report.example import leaky
+from tests.report.judged import JUDGED
 
 
 def test_every_format_is_written_by_its_suffix(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "pdf_problem", lambda: None)
-    monkeypatch.setitem(outputs._FORMATS, ".pdf", lambda report: b"%PDF-1.7\n")
+    monkeypatch.setitem(outputs._FORMATS, ".pdf", lambda report, gate: b"%PDF-1.7\n")
     paths = [tmp_path / name for name in ("deep/er/report.json", "report.HTML", "report.md", "report.pdf")]
     write_outputs(leaky(), paths)
     starts = [path.read_bytes()[:9] for path in paths]
@@ -78,7 +79,7 @@ def test_without_pango_a_pdf_is_refused_before_anything_runs(tmp_path, monkeypat
 
 
 def test_a_format_that_fails_withholds_no_other_format(tmp_path, monkeypatch):
-    def fail(report):
+    def fail(report, gate):
         raise RuntimeError("a template is missing")
 
     monkeypatch.setitem(outputs._FORMATS, ".md", fail)
@@ -146,7 +147,7 @@ def test_a_disk_that_fills_up_keeps_every_old_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [RuntimeError("a font\nis broken"), PrivauditError("a font is broken")])
 def test_a_pdf_that_fails_withholds_no_other_format(error, tmp_path, monkeypatch):
-    def fail(report):
+    def fail(report, gate):
         raise error
 
     monkeypatch.setattr(outputs, "pdf_problem", lambda: None)
@@ -165,3 +166,12 @@ def test_one_file_named_twice_is_written_once(tmp_path):
         leaky(), [tmp_path / "report.json", tmp_path / "new" / ".." / "report.json", tmp_path / "report.json"]
     )
     assert load_json(tmp_path / "report.json") == leaky()
+
+
+def test_what_a_policy_says_is_in_every_format_but_the_report_and_the_inventory(tmp_path):
+    report, gate = JUDGED["fail"]
+    names = ("r.html", "r.md", "r.sarif", "r.xml", "r.codequality.json", "r.json", "r.cdx.json")
+    write_outputs(report, [tmp_path / name for name in names], gate)
+    told = [name for name in names if "required_attacks" in (tmp_path / name).read_text().replace("\\", "")]
+    assert told == ["r.html", "r.md", "r.sarif", "r.xml", "r.codequality.json"]
+    assert (tmp_path / "r.json").read_text(encoding="utf-8") == render_json(report)

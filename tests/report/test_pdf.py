@@ -10,6 +10,7 @@ from auditor.report import pdf, pdf_problem, render_json, render_pdf
 from auditor.report.jsonfile import aggregates
 from tests.report.example import leaky
 from tests.report.hostile import hostile
+from tests.report.judged import JUDGED
 
 pytestmark = pytest.mark.skipif(pdf_problem() is not None, reason="Pango is not installed")
 
@@ -29,6 +30,14 @@ def test_the_first_page_holds_the_answer(document):
     for words in ("Leak found", "The numbers that carry it", "What to do", "What this is not", "Attacks not run may"):
         assert words in text
     assert "Contents" not in text
+
+
+def test_what_the_policy_says_begins_on_the_first_page(document):
+    made = pypdf.PdfReader(io.BytesIO(render_pdf(*JUDGED["waived"])))
+    text = " ".join(made.pages[0].extract_text().split())
+    for words in ("What the policy says", "Pass", "judged on 24 November 2026 (UTC)", "The rules of", "under 0.60"):
+        assert words in text
+    assert made.trailer["/ID"][0] != document.trailer["/ID"][0]
 
 
 def test_pages_are_numbered_and_carry_the_hash(document):
@@ -105,7 +114,9 @@ def test_hostile_strings_break_no_page():
 
 @pytest.mark.parametrize("image", ["file:///etc/hostname", "http://127.0.0.1:9/x.svg", "data:image/svg+xml;base64"])
 def test_a_page_that_loads_something_is_no_report(image, monkeypatch):
-    monkeypatch.setattr(pdf, "render_html", lambda report: f"<html lang=en><title>x</title><img src='{image}' alt='x'>")
+    monkeypatch.setattr(
+        pdf, "render_html", lambda report, gate: f"<html lang=en><title>x</title><img src='{image}' alt='x'>"
+    )
     with pytest.raises(PrivauditError, match="may not load"):
         render_pdf(leaky())
 

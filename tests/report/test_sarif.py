@@ -12,6 +12,7 @@ from auditor.report import render_sarif
 from auditor.threat import Access
 from tests.report.example import EXAMPLES, at_once, confounded, leaky, persons, well_behaved
 from tests.report.hostile import hostile
+from tests.report.judged import JUDGED
 
 REPORTS = {**EXAMPLES, "at_once": at_once, "hostile": lambda: hostile(persons())}
 
@@ -33,6 +34,14 @@ def run_of(report):
 @pytest.mark.parametrize("name", REPORTS)
 def test_it_fits_the_official_schema(name, schema):
     assert [error.message for error in schema.iter_errors(log(REPORTS[name]()))] == []
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_with_a_policy_it_fits_too(name, schema):
+    made = json.loads(render_sarif(*JUDGED[name]))
+    assert [error.message for error in schema.iter_errors(made)] == []
+    results = made["runs"][0]["results"]
+    assert len({one["partialFingerprints"]["primaryLocationLineHash"] for one in results}) == len(results)
 
 
 def test_the_schema_is_the_official_one_and_refuses(schema):

@@ -55,29 +55,49 @@ ROWS = [[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [1e-40, 0.25, 0.75], [1.0 - 1e-12, 1e-
 @pytest.mark.parametrize(("inputs", "m"), [("full", 3), ("truncated", 2), ("label", 1)])
 def test_the_input_is_that_of_a_loop_over_the_entries(inputs, m):
     outputs = torch.tensor(ROWS, dtype=torch.float64)
-    shown = prepared(outputs, inputs, kept=2)
+    shown = prepared(outputs, Settings(inputs, kept=2))
     expected = torch.tensor([prepared_by_hand(row, m, label=inputs == "label") for row in ROWS])
     torch.testing.assert_close(shown, expected)
     assert shown.dtype == torch.float32
 
 
 def test_the_input_by_hand():
-    shown = prepared(torch.tensor([[0.5, 0.0, 0.5]]), "full")
+    shown = prepared(torch.tensor([[0.5, 0.0, 0.5]]), Settings("full"))
     torch.testing.assert_close(shown, torch.tensor([[1000 - math.log(2), 0.0, 1000 - math.log(2)]]))
-    shown = prepared(torch.tensor([[0.25, 0.0, 0.75]]), "truncated", kept=2)
+    shown = prepared(torch.tensor([[0.25, 0.0, 0.75]]), Settings("truncated", kept=2))
     torch.testing.assert_close(shown, torch.tensor([[50 + math.log(0.25), 0.0, 50 + math.log(0.75)]]))
-    assert prepared(torch.tensor([[0.25, 0.0, 0.75]]), "label").tolist() == [[0.0, 0.0, 50.0]]
+    assert prepared(torch.tensor([[0.25, 0.0, 0.75]]), Settings("label")).tolist() == [[0.0, 0.0, 50.0]]
 
 
 def test_truncation_keeps_all_there_is():
     outputs = probabilities()
-    torch.testing.assert_close(prepared(outputs, "truncated", kept=9), prepared(outputs, "full"))
+    torch.testing.assert_close(prepared(outputs, Settings("truncated", kept=9)), prepared(outputs, Settings("full")))
+
+
+def test_centred_rows_are_logarithms_less_their_mean():
+    outputs = torch.tensor(ROWS, dtype=torch.float64)
+    shown = prepared(outputs, Settings("full", centred=True))
+    logarithms = [[max(math.log(p), -1000.0) if p > 0 else -1000.0 for p in row] for row in ROWS]
+    expected = torch.tensor([[value - sum(row) / len(row) for value in row] for row in logarithms])
+    torch.testing.assert_close(shown, expected)
+
+
+def test_a_centred_decoder_rebuilds_from_soft_scores_as_well():
+    """The same logits over 4: the code's constant of 50 leaves little to see."""
+    outputs, soft = probabilities(256), (probabilities(256).log() / 4).softmax(dim=1)
+    settings = replace(SMALL, epochs=20)
+    errors = []
+    for one, centred in ((outputs, True), (soft, True), (soft, False)):
+        network = train(outputs=one, images=pictures(outputs), rng=rng(), settings=replace(settings, centred=centred))
+        errors.append(float((network.reconstruct(one) - pictures(outputs)).square().mean()))
+    assert errors[1] == pytest.approx(errors[0], rel=0.2)
+    assert errors[2] > 3 * errors[1]
 
 
 def test_a_label_says_only_where():
     outputs = probabilities()
     one_hot = F.one_hot(outputs.argmax(dim=1), 2).float()
-    torch.testing.assert_close(prepared(outputs, "label"), prepared(one_hot, "label"))
+    torch.testing.assert_close(prepared(outputs, Settings("label")), prepared(one_hot, Settings("label")))
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 64, 64), (3, 48, 40), (1, 33, 57), (1, 8, 8)])
@@ -125,7 +145,7 @@ def test_the_first_step_is_that_of_adam_with_amsgrad():
     decoder = inversion_network._fresh((1, 8, 8), 2, 4, draws).train()
     adam = torch.optim.Adam(decoder.parameters(), lr=2e-4, betas=(0.5, 0.999), amsgrad=True)
     order = torch.randperm(16, generator=draws)
-    wrong = decoder(prepared(outputs, "full")[order, :, None, None]) - pictures(outputs)[order]
+    wrong = decoder(prepared(outputs, Settings("full"))[order, :, None, None]) - pictures(outputs)[order]
     loss = wrong.square().mean()
     loss.backward()
     adam.step()
@@ -200,6 +220,7 @@ def test_the_narrow_variant_says_what_it_changes():
     assert narrow("truncated", kept=3, epochs=7) == Settings(
         "truncated", kept=3, width=32, learning_rate=1e-3, batch_size=64, epochs=7
     )
+    assert narrow() == Settings(centred=True, width=32, learning_rate=1e-3, batch_size=64, epochs=25)
     with pytest.raises(ValueError, match="at most 25"):
         narrow(epochs=26)
 
@@ -227,7 +248,16 @@ def test_outputs_of_another_width_are_refused():
 
 
 @pytest.mark.parametrize(
-    "values", [{"inputs": "top"}, {"kept": 0}, {"width": 0}, {"learning_rate": 0.0}, {"batch_size": 0}, {"epochs": 0}]
+    "values",
+    [
+        {"inputs": "top"},
+        {"centred": True, "inputs": "label"},
+        {"kept": 0},
+        {"width": 0},
+        {"learning_rate": 0.0},
+        {"batch_size": 0},
+        {"epochs": 0},
+    ],
 )
 def test_bad_settings_are_named(values):
     with pytest.raises(ValueError, match=next(iter(values))):

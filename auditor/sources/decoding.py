@@ -1,0 +1,123 @@
+"""From one encoded image to pixels, whatever it was stored in.
+
+Pixels come out as torchvision and timm see them: 8 bit, first frame, transparency dropped, orientation tags not
+followed. The content is hostile: it does not choose its decoder, and a bomb is refused by its header.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL import ImageFile as PillowFile
+
+from auditor.errors import InputError
+from auditor.records import printable
+
+__all__ = ["EXTENSIONS", "FILTERS", "ImageForm", "decode", "opened"]
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+# named, so that a file cannot choose a decoder by its content (PostScript, PSD, ...)
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr", "LAB"})
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """The form into which every image of the splits is brought. `resampling` is None where no size has to change."""
+
+    height: int
+    width: int
+    channels: int
+    resampling: Image.Resampling | None
+
+
+@contextmanager
+def opened(content: Path | bytes, place: str) -> Iterator[Image.Image]:
+    """An image whose header has been read and whose pixels have not.
+
+    Args:
+        content: The file, or what one would hold.
+        place: Where it stands, for messages.
+
+    Raises:
+        InputError: damaged, here or while it is decoded, of more than 8 bit or of more than
+            `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    with warnings.catch_warnings(), _whole_images_only():
+        # damaged metadata is none of our business; a bomb is
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            if isinstance(content, Path) and not content.is_file():
+                raise OSError("not a regular file")
+            with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_FORMATS) as image:
+                if image.mode not in _EIGHT_BIT_MODES:
+                    raise InputError(
+                        f"{printable(place)} has more than 8 bit per channel.", "Convert it to 8 bit grey or colour."
+                    )
+                yield image
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise InputError(
+                f"{printable(place)} has more than {Image.MAX_IMAGE_PIXELS:,} pixels.", "Remove it or scale it down."
+            ) from error
+        except _DAMAGE as error:
+            raise InputError(
+                f"{printable(place)} cannot be read as an image.", "Remove it, or put an intact copy there."
+            ) from error
+
+
+@contextmanager
+def _whole_images_only() -> Iterator[None]:
+    """Refuse cut images even where another library (WeasyPrint is one) told Pillow to fill them up with grey."""
+    before = PillowFile.LOAD_TRUNCATED_IMAGES
+    PillowFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        PillowFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def decode(image: Image.Image, form: ImageForm) -> npt.NDArray[np.uint8]:
+    """The pixels in the form wanted: uint8 [height, width, channel]."""
+    plain = image.convert("L" if form.channels == 1 else "RGB")
+    if form.resampling is not None:
+        plain = plain.resize((form.width, form.height), form.resampling, box=_centre(plain, form))
+    return np.asarray(plain, dtype=np.uint8).reshape(form.height, form.width, form.channels)
+
+
+def _centre(image: Image.Image, form: ImageForm) -> tuple[float, float, float, float]:
+    """The largest centred part of the image that has the sides of the form, as (left, upper, right, lower)."""
+    scale = min(image.width / form.width, image.height / form.height)
+    left, upper = (image.width - form.width * scale) / 2, (image.height - form.height * scale) / 2
+    return left, upper, min(left + form.width * scale, image.width), min(upper + form.height * scale, image.height)

@@ -1,0 +1,281 @@
+"""The images of one role: read twice from wherever they are stored, first their headers, then their pixels.
+
+`ImageSource` is all that a store of encoded images has to be. No store holds more than a few of them in memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from auditor.errors import InputError
+from auditor.records import MAX_ROLE_BYTES, printable
+from auditor.sources.decoding import EXTENSIONS, FILTERS, ImageForm, decode, opened
+from auditor.sources.stated import Stated, StatedLabels, number_of, state_groups, state_labels
+from auditor.splits_file import PreprocessingSection
+
+__all__ = [
+    "MAX_ENCODED_BYTES",
+    "EncodedImage",
+    "FileTraces",
+    "ImageFile",
+    "ImageRole",
+    "ImageSource",
+    "Traces",
+    "common_form",
+    "read_images",
+    "survey",
+    "traces_of",
+]
+
+MAX_ENCODED_BYTES = 2**28  # what `PIL.Image.MAX_IMAGE_PIXELS` take in colour, uncompressed
+_MAX_IMAGES = 2**24
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """One image as it is stored.
+
+    Attributes:
+        place: Where it stands, for messages.
+        name: Under which name, inside its role; empty where it has none.
+        content: Its file, or the bytes that one would hold.
+        label: The class by number or by name; None where there is none.
+        group: What it belongs to; None: not stated.
+    """
+
+    place: str
+    name: str
+    content: Path | bytes
+    label: Stated
+    group: Stated
+
+
+class ImageSource(Protocol):
+    """Where the encoded images of a role come from."""
+
+    @property
+    def path(self) -> Path:
+        """The role, for messages."""
+
+    @property
+    def named_by(self) -> str:
+        """What gives a class its name, where labels are names."""
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The classes by label, where the source lists them."""
+
+    def images(self) -> Iterator[EncodedImage]:
+        """All images; every pass gives the same ones in the same order.
+
+        Raises:
+            InputError: the source is damaged, or holds what is not read.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """What an image says before it is decoded.
+
+    Attributes:
+        place: Where it stands, for messages.
+        name: As in `EncodedImage`.
+        width: In pixels.
+        height: In pixels.
+        mode: Pillow's.
+        size: In bytes, encoded.
+        container: The file format.
+        compression: A number that is equal for equal quantisation tables of JPEG, and for all that have none.
+        exif: Whether it holds EXIF data.
+    """
+
+    place: str
+    name: str
+    width: int
+    height: int
+    mode: str
+    size: int
+    container: str
+    compression: int
+    exif: bool
+
+
+@dataclass(frozen=True, eq=False)
+class FileTraces:
+    """What the files of a role are like beside their pixels. No name is kept.
+
+    Attributes:
+        sizes: Bytes, int64 [file].
+        marks: By what is looked at, int64 [file], equal for files that are alike in it.
+    """
+
+    sizes: npt.NDArray[np.int64]
+    marks: Mapping[str, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """What the files of train and test are like beside their pixels, the dropped ones included."""
+
+    members: FileTraces
+    non_members: FileTraces
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRole:
+    """What a role of images holds, in the order of its source; `groups` int64 [record], or None."""
+
+    source: ImageSource
+    files: tuple[ImageFile, ...]
+    labels: StatedLabels
+    groups: npt.NDArray[np.int64] | None
+
+    @property
+    def path(self) -> Path:
+        """The role, for messages."""
+        return self.source.path
+
+    def place(self, record: int) -> str:
+        """Where a record stands, for messages."""
+        return self.files[record].place
+
+    def traces(self) -> FileTraces:
+        """What the files are like beside their pixels; times are left out, since copying a folder sets them."""
+        marks = {
+            "format": [number_of(file.container) for file in self.files],
+            "JPEG compression": [file.compression for file in self.files],
+            "EXIF data": [int(file.exif) for file in self.files],
+            "width and height": [number_of(f"{file.width} x {file.height}") for file in self.files],
+            "pattern of file names": [number_of(_pattern(file.name)) for file in self.files],
+        }
+        return FileTraces(
+            sizes=np.array([file.size for file in self.files], dtype=np.int64),
+            marks={mark: np.array(found, dtype=np.int64) for mark, found in marks.items()},
+        )
+
+
+def _pattern(name: str) -> str:
+    """The last part of a name, with any number in it as 0."""
+    return re.sub(r"\d+", "0", name.rpartition("/")[2])
+
+
+def traces_of(members: object, non_members: object) -> Traces | None:
+    """Traces of both where both are images from one kind of source: else the kinds would tell them apart."""
+    if not isinstance(members, ImageRole) or not isinstance(non_members, ImageRole):
+        return None
+    alike = type(members.source) is type(non_members.source)
+    return Traces(members.traces(), non_members.traces()) if alike else None
+
+
+# --- headers -------------------------------------------------------------------------------------------------------
+
+
+def survey(source: ImageSource) -> ImageRole:
+    """Read the header of every image.
+
+    Raises:
+        InputError: what the source refuses; no images or too many; one that is unreadable, of more than 8 bit or of
+            more than `PIL.Image.MAX_IMAGE_PIXELS`; labels by number and by name; groups for some only.
+    """
+    files: list[ImageFile] = []
+    labels: list[Stated] = []
+    groups: list[Stated] = []
+    for image in source.images():
+        if len(files) == _MAX_IMAGES:
+            raise InputError(
+                f"{printable(source.path)} holds more than {_MAX_IMAGES:,} images.", "Use fewer of them in this role."
+            )
+        files.append(_read_header(image))
+        labels.append(image.label)
+        groups.append(image.group)
+    if not files:
+        raise InputError(
+            f"{printable(source.path)} holds no images ({', '.join(sorted(EXTENSIONS))}).",
+            "docs/bring-your-own-model.md shows where they belong.",
+        )
+    stated = state_labels(source.path, labels, named_by=source.named_by, listed=source.class_names)
+    return ImageRole(source, tuple(files), stated, state_groups(source.path, groups))
+
+
+def _read_header(image: EncodedImage) -> ImageFile:
+    with opened(image.content, image.place) as header:
+        return ImageFile(
+            place=image.place,
+            name=image.name,
+            width=header.width,
+            height=header.height,
+            mode=header.mode,
+            size=len(image.content) if isinstance(image.content, bytes) else image.content.stat().st_size,
+            container=str(header.format),
+            compression=number_of(str(getattr(header, "quantization", None))),
+            exif="exif" in header.info,
+        )
+
+
+# --- pixels --------------------------------------------------------------------------------------------------------
+
+
+def common_form(roles: Sequence[ImageRole], preprocessing: PreprocessingSection | None) -> ImageForm:
+    """The one form for all images of the splits.
+
+    Grey (one channel) if every image is of Pillow's mode L, else RGB; a 1 or 3 in front of `input_size` decides
+    instead. Images of one size keep it. Others are scaled to cover `input_size` / `crop_pct` and cropped to that at
+    the centre, so that the model's own centre crop then leaves what timm's evaluation transform would.
+
+    Raises:
+        InputError: the sizes differ, and `splits.toml` gives no `input_size`.
+    """
+    files = [file for role in roles for file in role.files]
+    channels = 1 if all(file.mode == "L" for file in files) else 3
+    if preprocessing is not None and preprocessing.input_size[0] in {1, 3}:
+        channels = preprocessing.input_size[0]
+    first = files[0]
+    other = next((file for file in files if (file.width, file.height) != (first.width, first.height)), None)
+    if other is None:
+        return ImageForm(first.height, first.width, channels, resampling=None)
+    if preprocessing is None:
+        raise InputError(
+            f"Images differ in size: {printable(first.place)} is {first.width} x {first.height}, "
+            f"{printable(other.place)} is {other.width} x {other.height}.",
+            "Give `input_size` under [preprocessing] in splits.toml, or resize them.",
+        )
+    height, width = (int(side / preprocessing.crop_pct) for side in preprocessing.input_size[1:])
+    return ImageForm(height, width, channels, FILTERS[preprocessing.interpolation])
+
+
+def read_images(role: ImageRole, form: ImageForm) -> npt.NDArray[np.uint8]:
+    """Decode a role: uint8 [record, height, width, channel], in the order of `role.files`.
+
+    Raises:
+        InputError: an image is damaged, all together take more than `MAX_ROLE_BYTES`, or the role has changed.
+    """
+    shape = (len(role.files), form.height, form.width, form.channels)
+    size = len(role.files) * form.height * form.width * form.channels
+    if size > MAX_ROLE_BYTES:
+        raise InputError(
+            f"{printable(role.path)} decodes to {size / 2**30:,.1f} GiB; "
+            f"at most {MAX_ROLE_BYTES // 2**30} GiB are read.",
+            "Use fewer images, or a smaller `input_size`.",
+        )
+    pixels = np.empty(shape, dtype=np.uint8)
+    position = 0
+    for image in role.source.images():
+        if position == len(pixels):
+            raise _changed(role)
+        with opened(image.content, image.place) as header:
+            pixels[position] = decode(header, form)
+        position += 1
+    if position < len(pixels):
+        raise _changed(role)
+    return pixels
+
+
+def _changed(role: ImageRole) -> InputError:
+    return InputError(f"{printable(role.path)} changed while it was read.", "Start again when nothing writes to it.")
