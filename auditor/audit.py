@@ -11,7 +11,7 @@ from auditor.battery import title_of
 from auditor.battery.plan import probes_for, run_battery, run_inversion_battery, run_output_matrix
 from auditor.battery.rules import Ahead
 from auditor.case import Case, open_case, open_material
-from auditor.checks import run_checks
+from auditor.checks import doubts_ahead, run_checks
 from auditor.comparison import Bench, advise, compare_all
 from auditor.compute import SILENT, Progress
 from auditor.controls.panel import run_controls, secondary_note
@@ -47,7 +47,8 @@ def plan_audit(options: AuditOptions) -> Preview:
     canaries = None if material.canaries is None else material.canaries.records.n
     ahead = Ahead(policy, plan, material.splits.num_classes, canaries)
     priced = preview(plan, design, material.target, material.splits.public, options.workers)
-    return replace(priced, undecided=ahead.undecided)
+    doubts = doubts_ahead(material.target, material.splits, design.audit_set, plan.seed)
+    return replace(priced, undecided=ahead.undecided, doubts=doubts)
 
 
 def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
@@ -121,7 +122,7 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
         bench = Bench(plan, case.design, laboratory, target, evidence, scored, jury, case.workshop)
         defenses = compare_all(bench)
     note = secondary_note(choice, title_of(choice.attack_id)) if choice else ""
-    facts = panel.facts(scored, evidence, jury, plan.limits)
+    facts = panel.facts(scored, evidence, jury, plan.limits, random_split=case.stated_random)
     rebuilt = inversion_facts(inverted.results, case.data.classes, person=case.data.class_is_person)
     verdicts = (
         *decide_membership(facts, doubts, plan.limits, note),

@@ -18,9 +18,9 @@ from scipy import stats
 
 from auditor.compute import rename_into_place
 from auditor.errors import InputError
-from auditor.npz_file import read_flags, read_npz
 from auditor.records import Inputs, Records, printable
 from auditor.shadows import LEAST_POPULATION
+from auditor.sources.npz import read_flags, read_npz
 from auditor.splits import ClassOrder, Splits
 
 __all__ = ["KINDS", "Canaries", "default_count", "flip_coins", "make_canaries", "read_canaries", "without_canaries"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,8 @@ from auditor.canaries import Canaries, read_canaries, without_canaries
 from auditor.checks import Subject
 from auditor.compute import Clock, Progress, RunFolder, Workers, default_workers, resolve_device
 from auditor.defenses import applied_to
-from auditor.difference import refuse_other_task
+from auditor.difference.changes import refuse_other_task
+from auditor.difference.kept_scores import default_run_folder
 from auditor.findings import DataFacts
 from auditor.intake import data_facts, open_inputs
 from auditor.inversion.prior import OwnGenerator, read_generator
@@ -31,8 +31,6 @@ from auditor.splits import Splits, load_key
 from auditor.target import Target
 
 __all__ = ["Case", "Material", "open_case", "open_material"]
-
-_RUNS = Path("privaudit-runs")
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,7 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
     with clock.phase("open checkpoint and data"):
         material = open_material(options)
         target, splits = material.target, material.splits
-        folder = RunFolder.create(options.run_dir or _RUNS / f"{target.facts.name}-{target.fingerprint[:8]}")
+        folder = RunFolder.create(options.run_dir or default_run_folder(target.facts.name, target.fingerprint))
     with folder.lock(), Workers.open(options.workers or default_workers(target.device), clock) as workers:
         plan, design = settle_plan(options, target, splits, folder, material.generator)
         audit_set = design.audit_set

@@ -6,12 +6,15 @@ nothing that matters: run again, it sees the file and does nothing. So a killed 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import fcntl
+import gc
 import hashlib
 import io
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -21,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -54,6 +57,7 @@ Array = npt.NDArray[np.generic]
 Item = TypeVar("Item")
 
 _LOCK_NAME = "lock"
+_DRAFT_NAME = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `mkstemp` in `rename_into_place` names it
 _WATCH_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
@@ -190,6 +194,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Keep a second scan out while this one runs; the lock goes with the process.
 
+        What a scan that was killed had half written is removed.
+
         Raises:
             InputError: another scan is using the folder.
         """
@@ -200,7 +206,13 @@ class RunFolder:
                 raise InputError(
                     f"Run folder {self.root} is in use by another scan.", "Wait for it, or choose another --run-dir."
                 ) from error
+            self._remove_drafts()
             yield
+
+    def _remove_drafts(self) -> None:
+        for path in self.root.rglob(".*"):
+            if _DRAFT_NAME.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small text file atomically."""
@@ -278,13 +290,19 @@ class Workers:
     def open(cls, count: int, clock: Clock) -> Iterator[Workers]:
         """Start up to `count` processes as items come, and end them with the block or with this process.
 
+        An interrupt does not wait for the items under way: what they had not finished is done again by the next run.
         Enter it and `run` from one thread: on Linux a worker ends with the thread that started it.
         """
+        strangers = set(active_children())
         pool = ProcessPoolExecutor(
             count, mp_context=get_context("spawn"), initializer=_settle_worker, initargs=(os.getpid(),)
         )
         try:
             yield cls(pool, clock)
+        except (KeyboardInterrupt, SystemExit):
+            for worker in set(active_children()) - strangers:
+                worker.kill()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -327,8 +345,9 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _settle_worker(parent: int) -> None:
-    # Ctrl-C is for the parent, which ends its workers in order
+    # Ctrl-C is for the parent, which ends its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit.register(gc.freeze)  # ends at once: collecting what torch holds would take seconds
     if sys.platform == "linux":
         _be_killed_with_parent()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -153,7 +153,7 @@ def _card(options: DefendOptions, card: DefenseCard, found: Defended, measured: 
         yield ""
     yield f"Made by `privaudit defend --with {card.id} --budget {options.budget} --seed {options.seed}`."
     if card.acts_on == "output":
-        yield "The weights are those of the undefended model: whoever holds this folder leaves the defense away."
+        yield "The weights are those of the undefended model: whoever holds this folder can switch the defense off."
         yield "It counts for an API that loads the folder with privaudit, and for nothing else."
     else:
         yield "The weights were trained through the defense, by the recipe of the undefended model."

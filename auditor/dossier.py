@@ -18,10 +18,13 @@ import torch
 
 from auditor.case import Case
 from auditor.comparison import not_planned
+from auditor.difference.kept_scores import SCORES_NAME, arrays_of, stamp_of
+from auditor.difference.pairing import KeptScores
 from auditor.findings import (
     AuditReport,
     CanaryAudit,
     Check,
+    CheckLevel,
     ClassExposure,
     Completed,
     ControlResult,
@@ -41,11 +44,9 @@ from auditor.findings import (
 )
 from auditor.instrument import last_selftest
 from auditor.inversion.workshop import Inversions
-from auditor.kept_scores import SCORES_NAME, arrays_of, stamp_of
 from auditor.laboratory import is_probe
 from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
 from auditor.membership.measure import Scored
-from auditor.pairing import KeptScores
 from auditor.planning import plan_facts
 from auditor.policy import severity_of
 from auditor.splits import record_id
@@ -91,7 +92,8 @@ def keep_preliminary(case: Case, first: AtOnce, checks: tuple[Check, ...], histo
     )
     _keep(case, "report-at-once.json", _report(case, found, "target alone"))
     where = case.laboratory.folder.path("report-at-once.json")
-    return f"{first.answer.sentence} The preliminary report: {where}"
+    failed = [f"{check.title}: {check.sentence}" for check in checks if check.level is CheckLevel.FAIL]
+    return " ".join([first.answer.sentence, *failed, f"The preliminary report: {where}"])
 
 
 def keep_report(case: Case, found: Found) -> AuditReport:

@@ -21,9 +21,9 @@ import numpy.typing as npt
 from auditor.checkpoint.weights import is_weights_name, locate, read_state, refuse_non_finite
 from auditor.compute import digest
 from auditor.errors import InputError
-from auditor.npz_file import read_flags
 from auditor.records import printable
 from auditor.shadows import AuditSet, Coverage, GivenModel
+from auditor.sources.npz import read_flags
 from auditor.splits import Records, Splits
 from auditor.target import Target
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from auditor.checkpoint.weights import locate
 from auditor.compute import digest
 from auditor.errors import InputError
 from auditor.findings import DataFacts
@@ -29,6 +30,7 @@ def open_inputs(
     Raises:
         InputError: either cannot be used, or they do not belong together.
     """
+    locate(checkpoint)  # what is not there is refused before the data is read
     splits = load_splits(data)
     _refuse_augmented_features(splits)
     target = load_target(

@@ -11,7 +11,9 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Limits", "SeverityRow", "SeverityTable", "declared", "declared_share"]
+__all__ = ["LEAST_CLASSES", "Limits", "SeverityRow", "SeverityTable", "declared", "declared_share"]
+
+LEAST_CLASSES = 20  # for an interval over classes (DESIGN 7.11)
 
 
 def declared(number: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,16 +15,19 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from auditor.battery import CARDS, INVERSION, MEMBERSHIP
+from auditor.battery.known import refuse_unknown_attacks
 from auditor.battery.plan import GivenFacts, Plan, attacks_at, budget_named, planned_at, queries_for, why_not_planned
 from auditor.checkpoint.weights import sha256_of
 from auditor.compute import PLAN_NAME, RunFolder, default_workers, digest, generator
-from auditor.cost import Cost, spoken
+from auditor.cost.price import Cost, spoken
+from auditor.cost.trials import cost_of
 from auditor.defenses import DEFENSES
 from auditor.errors import InputError
 from auditor.findings import AuditReport, PlanFacts, Role
 from auditor.given_shadows import GivenShadows, read_given_shadows
 from auditor.intake import data_digest
 from auditor.inversion.prior import OwnGenerator
+from auditor.limits import LEAST_CLASSES
 from auditor.policy_file import Policy, read_policy
 from auditor.records import printable
 from auditor.shadows import AuditSet, Planting, TrainingSet, draw_audit_set, draw_planting, inclusion_pairs, null_halves
@@ -32,14 +36,13 @@ from auditor.stats.groups import effective_groups
 from auditor.target import Target
 from auditor.threat import Access
 from auditor.training import default_recipe
-from auditor.trials import cost_of
-from auditor.verdict import LEAST_CLASSES
 
 __all__ = ["AuditOptions", "Design", "Preview", "design_of", "plan_facts", "preview", "settle_plan"]
 
 _DEFAULT_BUDGET = "standard"
 _CLASS_CONTROLS = 2
 _RETRAINED_SHADOWS = 8
+_MAKE_PLAN = "Name what `privaudit plan --json` printed, or the plan.json of a run folder."
 
 
 @dataclass(frozen=True)
@@ -150,11 +153,19 @@ class Design:
 
 @dataclass(frozen=True)
 class Preview:
-    """A plan with what it would cost here, by short timed trials, and the rules of a policy that it cannot decide."""
+    """A plan with what it would cost here, by short timed trials.
+
+    Attributes:
+        plan: What would run.
+        cost: What it would cost.
+        undecided: Rules of the policy that it cannot decide.
+        doubts: What the model's answers and the checks of the records say against an audit.
+    """
 
     plan: Plan
     cost: Cost
     undecided: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """What would run, and what it would cost, in plain lines."""
@@ -165,6 +176,7 @@ class Preview:
             self.plan.describe({name: f"{named[name]}{probes.get(name, '')}" for name in named if name in priced}),
             *self._defenses_not_run(),
             *[f"undecided  {sentence}" for sentence in self.undecided],
+            *[f"doubt      {sentence}" for sentence in self.doubts],
             *[f"cost       {name:35} {seconds}" for name, seconds in named.items() if name not in priced],
             f"cost       {'all':35} {spoken(self.cost.cpu_seconds)} of CPU time, {self._wall()}",
         ]
@@ -234,7 +246,7 @@ def settle_plan(
         InputError: plan or policy is unreadable, or the plan is of another model, data, shadows, policy or options.
     """
     _refuse_unfit_init(target, splits)
-    policy = None if options.policy is None else read_policy(options.policy)
+    policy = _policy_of(options)
     given = None if options.shadows is None else read_given_shadows(options.shadows, target, splits)
     stored = folder.path(PLAN_NAME) if folder else None
     source = options.plan or stored
@@ -258,6 +270,14 @@ def settle_plan(
     if stored is not None and stored.exists() and _read(stored) != plan:
         raise InputError(f"{stored.parent} holds another plan.", "Choose a fresh --run-dir.")
     return _save(folder, plan, design)
+
+
+def _policy_of(options: AuditOptions) -> Policy | None:
+    if options.policy is None:
+        return None
+    policy = read_policy(options.policy)
+    refuse_unknown_attacks(policy, options.policy)
+    return policy
 
 
 def _fresh(
@@ -358,9 +378,22 @@ def _read(path: Path) -> Plan:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read.", "Give the plan.json of an earlier run.") from error
     except ValidationError as error:
-        raise InputError(
-            f"{path} is not a plan of this version ({error.error_count()} fields do not fit).", "Plan afresh."
-        ) from error
+        if error.errors()[0]["type"] == "json_invalid":
+            raise InputError(f"{path} is no plan: it is no JSON.", _MAKE_PLAN) from error
+        if (other := _other_than_a_plan(path)) is not None:
+            raise InputError(f"{path} is no plan: {other}.", _MAKE_PLAN) from error
+        fields = error.error_count()
+        told = "1 field does not fit" if fields == 1 else f"{fields} fields do not fit"
+        raise InputError(f"{path} is not a plan of this version ({told}).", "Plan afresh.") from error
+
+
+def _other_than_a_plan(path: Path) -> str | None:
+    """What a JSON file is that is no plan; None where it may have been one of another version."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(found, dict) and "schema_version" in found:
+        return "this is a report"
+    known = isinstance(found, dict) and len(found.keys() & Plan.model_fields.keys()) > len(Plan.model_fields) / 2
+    return None if known else "it holds something else"
 
 
 def _refuse_other_options(plan: Plan, options: AuditOptions, target: Target, splits: Splits, source: Path) -> None:

@@ -13,11 +13,12 @@ counts with the endpoints of that access.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import isclose
 
+from auditor.difference.pairing import ALONE, Kept
 from auditor.findings import (
     AttackResult,
     AuditReport,
@@ -31,11 +32,11 @@ from auditor.findings import (
     VerdictState,
 )
 from auditor.gate import conditions
-from auditor.gate.hearing import Hearing, metric_in_words, with_interval
+from auditor.gate.hearing import Hearing
 from auditor.gate.leaks import limit_on, limits_on_inversion, measured
-from auditor.gate.ruling import Gate, Ruling
+from auditor.gate.numbers import metric_in_words, with_interval
+from auditor.gate.ruling import NOT_COMPARED, Gate, Ruling, Unjudged
 from auditor.limits import Limits, SeverityRow, SeverityTable
-from auditor.pairing import ALONE, Kept
 from auditor.policy_file import Policy, Waiver
 from auditor.threat import Access
 
@@ -53,6 +54,7 @@ def judge(
     baseline: AuditReport | None = None,
     kept: tuple[Kept, Kept] = ALONE,
     named: str = DEFAULT,
+    compared: str = NOT_COMPARED,
 ) -> Gate:
     """Hold a report against a policy.
 
@@ -65,8 +67,9 @@ def judge(
         now: The present moment, with its time zone; decides ages and waivers.
         fail_on: The least severity that fails, instead of the policy's.
         baseline: The report of the last release.
-        kept: The scores beside the baseline and beside the report (`auditor.kept_scores.read_kept`).
+        kept: The scores beside the baseline and beside the report (`auditor.difference.kept_scores.read_kept`).
         named: What a reader knows the policy by.
+        compared: What was compared with the report, in words.
 
     Raises:
         ValueError: `fail_on` is `Severity.NONE`, which no audit could pass, or there is nothing to judge by.
@@ -79,7 +82,34 @@ def judge(
     hearing = Hearing(report, policy or Policy(severity=report.plan.severity), now, baseline, kept)
     rulings = tuple(conditions.complete(hearing)) or tuple(_rulings(hearing, policy, fail_on))
     waivers = hearing.policy.waiver
-    return Gate(hearing.release, tuple(_waived(one, waivers, now) for one in rulings), waivers, now, named)
+    return Gate(
+        release=hearing.release,
+        rulings=tuple(_waived(one, waivers, now) for one in rulings),
+        waivers=waivers,
+        judged_at=now,
+        policy=named,
+        compared=compared,
+        unjudged=tuple(_unjudged(hearing, policy, rulings)),
+        idle_baseline=baseline is not None and hearing.policy.gate.no_worse_than_last is None,
+    )
+
+
+def _unjudged(hearing: Hearing, policy: Policy | None, rulings: Sequence[Ruling]) -> Iterator[Unjudged]:
+    """The families that no rule on what leaks asked about, with what the audit says of them."""
+    asked = set() if policy is None else {Family(name) for name in policy.gate.families}
+    if any(one.rule == "severity" for one in rulings):
+        asked.add(Family.MEMBERSHIP)
+    for family in Family:
+        if family in asked:
+            continue
+        only = " and ".join(sorted(asked))
+        why = f"not judged ({f'severity is of {only}' if policy is None else f'families = {only}'})"
+        verdict = hearing.verdict(family)
+        if verdict is None:
+            yield Unjudged(family, None, f"{why}; the report holds no verdict at release {hearing.release}.")
+            continue
+        told = f"{why}; the verdict at release {hearing.release} is {verdict.state}: {verdict.sentence}"
+        yield Unjudged(family, verdict.state, told)
 
 
 def _rulings(hearing: Hearing, policy: Policy | None, fail_on: Severity | None) -> Iterator[Ruling]:

@@ -32,11 +32,12 @@ What is left out has its default: limits and severity from `auditor.limits`, and
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from auditor.errors import InputError
 from auditor.limits import Limits, SeverityRow, SeverityTable
@@ -45,6 +46,7 @@ from auditor.splits_file import ClaimSection
 from auditor.toml_file import Section, parse_toml, settings_in
 
 __all__ = [
+    "CheckName",
     "GateSection",
     "InversionLimits",
     "LimitsSection",
@@ -59,6 +61,7 @@ __all__ = [
 
 _SHARED_FILE = "pyproject.toml"
 _HOURS = {"h": 1, "d": 24, "w": 24 * 7}
+_AGE = r"^[1-9][0-9]{0,3}[hdw]$"
 
 Rule: TypeAlias = Literal[
     "auc",
@@ -72,6 +75,52 @@ Rule: TypeAlias = Literal[
     "max_age",
     "no_worse_than_last",
 ]
+CheckName: TypeAlias = Literal[
+    "recipe",
+    "proxy-shadows",
+    "given-inclusion",
+    "few-shadows",
+    "stale-shadows",
+    "members-learned",
+    "label-order",
+    "saturation",
+    "stochastic",
+    "attack-ceiling",
+    "random-split",
+    "few-records",
+    "population",
+    "groups",
+    "duplicates",
+    "near-duplicates",
+    "class-balance",
+    "traces",
+    "blind",
+    "owner-label-null",
+    "instrument-null",
+    "planted",
+    "planted-shadow",
+]
+_Family: TypeAlias = Literal["membership", "inversion"]
+
+
+def _some(families: tuple[_Family, ...]) -> tuple[_Family, ...]:
+    if not families:
+        raise ValueError('it names nothing to judge: write ["membership"], ["inversion"] or both')
+    return families
+
+
+def _age(told: str) -> str:
+    if not re.fullmatch(_AGE, told):
+        raise ValueError('write a number of hours, days or weeks, as in "36h", "90d" or "12w"')
+    return told
+
+
+def _said(reason: str) -> str:
+    if not reason.strip():
+        raise ValueError("it must say why")
+    return reason
+
+
 _Margin: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -133,16 +182,16 @@ class GateSection(Section):
         no_worse_than_last: Margins against the report of the last release.
     """
 
-    families: tuple[Literal["membership", "inversion"], ...] = Field(
-        default=("membership",), min_length=1, strict=False
+    families: Annotated[tuple[_Family, ...], AfterValidator(_some)] = Field(
+        default=("membership",), strict=False, json_schema_extra={"minItems": 1}
     )
     mode: Literal["strict", "lenient"] = "strict"
     release: Literal["labels", "scores", "weights"] | None = None
     fail_on: Literal["low", "moderate", "high", "critical"] | None = None
     least_evaluated: int | None = Field(default=None, ge=1)
     required_attacks: tuple[str, ...] = Field(default=(), strict=False)
-    required_checks: tuple[str, ...] = Field(default=(), strict=False)
-    max_age: str | None = Field(default=None, pattern=r"^[1-9][0-9]{0,3}[hdw]$")
+    required_checks: tuple[CheckName, ...] = Field(default=(), strict=False)
+    max_age: Annotated[str, AfterValidator(_age), Field(json_schema_extra={"pattern": _AGE})] | None = None
     claimed_epsilon: ClaimSection | None = None
     no_worse_than_last: Margins | None = None
 
@@ -156,7 +205,7 @@ class Waiver(Section):
     """A rule that need not be met, why, and the last day on which that holds. Always printed."""
 
     rule: Rule
-    reason: str = Field(min_length=1, max_length=500, pattern=r"\S")
+    reason: Annotated[str, AfterValidator(_said)] = Field(max_length=500, json_schema_extra={"pattern": r"\S"})
     expires: date
 
     def holds(self, day: date) -> bool:

@@ -152,7 +152,7 @@ def observe_outputs(
     """
     if queries[0] != IDENTITY:
         raise ValueError(f"the first query must be the record itself, got {queries[0]!r}")
-    logits, released = class_vectors(target, inputs)
+    logits, released = class_vectors(target, inputs, labels=labels)
     columns = [_signals(logits, released, labels)]
     columns += [_signals(*_answers(target, inputs, queries, position), labels) for position in range(1, len(queries))]
     return _side_by_side(columns), _coarse_margins(released, labels)
@@ -210,19 +210,24 @@ def same_noise(target: Target, time: int = 0) -> Iterator[None]:
 
 
 def class_vectors(
-    target: Target, inputs: npt.NDArray[np.generic], *, query: Query = _AS_IT_IS, time: int = 0
+    target: Target,
+    inputs: npt.NDArray[np.generic],
+    *,
+    query: Query = _AS_IT_IS,
+    time: int = 0,
+    labels: npt.NDArray[np.int64] | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Logits and released probabilities, both float32 [record, class]; halves its batch when memory runs out.
 
     The same question at the same `time` gets the same answer, also from a model that adds noise. Copies are made batch
-    by batch: the records may be larger than memory.
+    by batch: the records may be larger than memory. `labels` [record] serve the complaint alone.
 
     Raises:
         InputError: the model gives logits that are not finite.
     """
     with same_noise(target, time):
         logits, released = _in_batches(target, inputs, query)
-    _refuse_non_finite(target, logits)
+    _refuse_non_finite(target, logits, labels)
     return logits, released
 
 
@@ -242,11 +247,13 @@ def repeat_difference(target: Target, inputs: npt.NDArray[np.generic]) -> float:
     return max(differences, default=0.0)
 
 
-def _refuse_non_finite(target: Target, logits: npt.NDArray[np.float32]) -> None:
-    bad = int((~np.isfinite(logits)).any(1).sum())
-    if not bad:
+def _refuse_non_finite(target: Target, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64] | None) -> None:
+    bad = np.flatnonzero((~np.isfinite(logits)).any(1))
+    if not bad.size:
         return
-    found = f"gives logits that are not finite for {bad:,} of {len(logits):,} records"
+    found = f"gives logits that are not finite for {bad.size:,} of {len(logits):,} records"
+    if labels is not None:
+        found += f", the first of class {labels[bad[0]]} (from 0)"
     if target.made_here:
         raise InputError(
             f"A model that we trained {found}: training diverged.",

@@ -10,7 +10,7 @@
       splits.toml   see `auditor.splits_file` (optional)
 
 Each role is a folder of images (`auditor.sources.folder`), parquet or arrow (`table`), a WebDataset tar (`tar_shards`),
-or one archive, `train.npz` and so on (`auditor.npz_file`); `auditor.sources.entries` says which files play which role.
+or one archive, `train.npz` and so on (`npz`); `auditor.sources.entries` says which files play which role.
 A role is held in memory, decoded: `auditor.records.MAX_ROLE_BYTES` is the limit.
 
 No record stands in two roles. Roles are ranked train, test, validation, population, public: a record with the same
@@ -30,11 +30,11 @@ import numpy.typing as npt
 
 from auditor.class_names import MAX_NAME, ClassList, ClassOrder, ClassOrders, list_classes
 from auditor.errors import InputError
-from auditor.npz_file import read_npz
 from auditor.records import Records, key_fingerprint, load_key, printable, record_id
 from auditor.sources.entries import Entry, Form, SplitRole, find_entries
 from auditor.sources.folder import list_folder
 from auditor.sources.images import ImageRole, Traces, common_form, read_images, survey, traces_of
+from auditor.sources.npz import read_npz
 from auditor.sources.stated import ArrayRole, StatedLabels
 from auditor.sources.table import read_table
 from auditor.sources.tar_shards import TarImages
@@ -162,6 +162,7 @@ def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
         raise InputError(f"{printable(folder)} is not a folder.", "Give --data the folder that holds train and test.")
     settings = read_splits_file(folder)
     entries = find_entries(folder, settings)
+    _refuse_idle_columns(folder, settings.data, entries)
     material = {role: _read(role, entry, settings.data) for role, entry in entries.items()}
     sources = {role: entry.path for role, entry in entries.items()}
     classes = _classes(folder, material, num_classes)
@@ -185,6 +186,14 @@ def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
         test_as_read=records[SplitRole.TEST].digests,
         traces=traces_of(material[SplitRole.TRAIN], material[SplitRole.TEST]),
     )
+
+
+def _refuse_idle_columns(folder: Path, columns: DataSection, entries: Mapping[SplitRole, Entry]) -> None:
+    if columns != DataSection() and all(entry.form is not Form.TABLE for entry in entries.values()):
+        raise InputError(
+            f"{printable(folder / 'splits.toml')} names columns under [data], and no split there is parquet or arrow.",
+            "Remove [data].",
+        )
 
 
 def _read(role: SplitRole, entry: Entry, columns: DataSection) -> ImageRole | ArrayRole:
@@ -219,6 +228,12 @@ def _labels(role: SplitRole, part: ImageRole | ArrayRole, classes: ClassList) ->
     if part.labels.names is not None:
         return _labels_by_name(role, part, part.labels.names, classes)
     numbers = part.labels.numbers
+    none = np.flatnonzero(numbers == -1)
+    if none.size and role is not SplitRole.PUBLIC:
+        raise InputError(
+            f"{printable(part.place(int(none[0])))} has no label (none is written, or label -1, which means none).",
+            f"Give every record one, from 0 to {len(classes.names) - 1}; only the public split does without.",
+        )
     lowest = -1 if role is SplitRole.PUBLIC else 0
     outside = (numbers < lowest) | (numbers >= len(classes.names))
     if outside.any():

@@ -14,7 +14,7 @@ group_column = "patient"
 [preprocessing]
 mean = [0.49, 0.48, 0.45]       # of pixels in [0, 1]; with std, both or neither; for features one number will do
 std = [0.25, 0.24, 0.26]
-input_size = [3, 32, 32]        # channels, height, width; for features [64, 1, 1]
+input_size = [3, 32, 32]        # channels, height, width; for features [64]
 interpolation = "bilinear"      # nearest, bilinear, bicubic, lanczos
 crop_pct = 1.0
 
@@ -43,7 +43,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from auditor.errors import InputError
 from auditor.findings import Preprocessing, PrivacyClaim
@@ -143,7 +143,8 @@ _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 class PreprocessingSection(Section):
     """How a record becomes the model's input. `mean` and `std` are both given or neither.
 
-    They hold one number per channel; where input_size is [features, 1, 1], one per feature or one for all.
+    They hold one number per channel; where input_size is [features, 1, 1], or [features] for short, one per feature or
+    one for all.
     """
 
     input_size: tuple[_Side, _Side, _Side] = Field(strict=False)
@@ -151,6 +152,11 @@ class PreprocessingSection(Section):
     std: tuple[_Std, ...] | None = Field(default=None, strict=False)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     crop_pct: float = Field(default=1.0, ge=0.1, le=1)
+
+    @field_validator("input_size", mode="before")
+    @classmethod
+    def _of_features(cls, given: object) -> object:
+        return [*given, 1, 1] if isinstance(given, list) and len(given) == 1 else given
 
     @model_validator(mode="after")
     def _one_number_per_channel(self) -> PreprocessingSection:

@@ -32,5 +32,5 @@ class Access(StrEnum):
 _DESCRIPTIONS = {
     Access.LABELS: "the predicted class only",
     Access.SCORES: "the float32 class probabilities as released",
-    Access.WEIGHTS: "the file itself: logits, gradients and everything below",
+    Access.WEIGHTS: "the file itself: logits and gradients, and with them scores and labels",
 }

@@ -17,7 +17,17 @@ from auditor.records import printable, read_text
 __all__ = ["Section", "parse_toml", "settings_in"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_NOT_A_TABLE = {"dict_type", "model_type", "model_attributes_type"}
+_LONGEST = 40
+_REASONS = {
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "it must be a table"),
+    **dict.fromkeys(("int_type", "int_from_float"), "it must be a whole number, without quotes"),
+    **dict.fromkeys(("string_type", "path_type"), "it must be a text in quotes"),
+    **dict.fromkeys(("missing", "too_short"), "it holds too few values"),
+    "too_long": "it holds too many values",
+    "float_type": "it must be a number, without quotes",
+    "bool_type": "it must be true or false, without quotes",
+    "string_too_short": "it must not be empty",
+}
 
 
 class Section(BaseModel):
@@ -63,17 +73,27 @@ def settings_in(
 
 
 def _complaint(problem: ErrorDetails, tables: Mapping[str, type[BaseModel]], path: Path, under: str) -> InputError:
-    place = [str(part) for part in problem["loc"]]
+    listed = problem["type"] == "missing" and isinstance(problem["loc"][-1], int)  # an entry of a list, not a key
+    place = [str(part) for part in (problem["loc"][:-1] if listed else problem["loc"])]
     key = under + ".".join(map(_quoted, place)) if place else under.removesuffix(".")
     if problem["type"] == "extra_forbidden":
         table = ".".join(part for part in problem["loc"][:-1] if isinstance(part, str))  # of an array, any entry
         fields = tables[table].model_fields
         known = ", ".join(_quoted(field.alias or name) for name, field in fields.items())
         return InputError(f"{printable(path)} has the unknown key `{printable(key)}`.", f"Known there: {known}.")
-    if problem["type"] == "missing":
+    if problem["type"] == "missing" and not listed:
         return InputError(f"{printable(path)} lacks the key `{printable(key)}`.", "Add it, or remove its table.")
-    reason = "it must be a table" if problem["type"] in _NOT_A_TABLE else problem["msg"].removeprefix("Value error, ")
-    return InputError(f"{printable(path)} has a bad value for `{printable(key)}`: {reason}.", "Correct it.")
+    return InputError(f"{printable(path)} has a bad value for `{printable(key)}`: {_reason(problem)}.", "Correct it.")
+
+
+def _reason(problem: ErrorDetails) -> str:
+    """What is wrong with a value, in our own words where the library's are those of a programmer."""
+    kind, given = problem["type"], problem["input"]
+    if kind == "tuple_type":
+        named = isinstance(given, str) and len(given) <= _LONGEST
+        return f'it must be a list: write ["{printable(given)}"]' if named else "it must be a list"
+    said = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "it must be ")
+    return _REASONS.get(kind, said)
 
 
 def _quoted(key: str) -> str:

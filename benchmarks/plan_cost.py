@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.audit import AuditOptions, audit, plan_audit
-from auditor.cost import Cost
+from auditor.cost.price import Cost
 from auditor.findings import AuditReport
 
 _SAMPLE = Path(__file__).parent.parent / "sample_models" / "fashion_leaky"

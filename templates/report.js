@@ -38,7 +38,7 @@
     field.type = "search";
     field.className = "filter screen";
     field.placeholder = "Filter these rows";
-    field.setAttribute("aria-label", `Filter the rows of: ${table.caption ? told(table.caption) : "this table"}`);
+    field.setAttribute("aria-label", `Filter the rows of: ${table.caption ? told(table.caption.querySelector(".told")) : "this table"}`);
     field.addEventListener("input", () => {
       const wanted = field.value.trim().toLowerCase();
       for (const row of table.tBodies[0].rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);

@@ -105,6 +105,11 @@ def broken_settings(place):
     (place / "splits" / "splits.toml").write_text("random_split = maybe\n")
 
 
+def columns_of_no_table(place):
+    with (place / "splits" / "splits.toml").open("a") as settings:
+        settings.write('[data]\nlabel_column = "breed"\n')
+
+
 def no_population(place):
     (place / "splits" / "population.npz").unlink()
 
@@ -153,7 +158,7 @@ def nothing(place):
 
 
 TABLE = [
-    (missing_checkpoint, [], ["digits.safetensors"]),
+    (missing_checkpoint, [], ["There is no checkpoint at", "digits.safetensors", "Pass a weights file"]),
     (wrong_architecture, [], ["digits.safetensors", "--arch"]),
     (nan_weights, [], ["digits.safetensors", "1.weight"]),
     (pickle_that_runs, [], ["digits.pt", "--trust-checkpoint"]),
@@ -167,6 +172,7 @@ TABLE = [
     (truncated_tar, [], ["test.tar"]),
     (no_preprocessing, [], ["splits.toml", "preprocessing"]),
     (broken_settings, [], ["splits.toml"]),
+    (columns_of_no_table, [], ["splits.toml", "[data]", "parquet"]),
     (no_population, [], ["population"]),
     (two_records, [], ["splits", "2 members", "20", "Add records"]),
     (one_group, [], ["groups among the evaluated members: 1", "10"]),

@@ -233,7 +233,19 @@ def test_a_release_for_which_nothing_counts_gets_no_advice():
 def test_what_is_not_stopped_is_named():
     probe = DefenseProbeResult(id="p", title="Jitter", access=Access.LABELS, status="completed", auc=estimate(0.9))
     (advice,) = advise([result("good", 0.6, 0.0, probes=(probe,))])
-    assert "Jitter against good (AUC 0.90" in advice.not_stopped
+    assert "Jitter against good, AUC 0.90 (95 % interval" in advice.not_stopped
     (advice,) = advise([result("good", 0.6, 0.0, probes=(probe.model_copy(update={"asks": "held out"}),))])
-    assert "records that good held out, recognised (AUC 0.90" in advice.not_stopped
-    assert "rmia against good" in advice.not_stopped
+    assert "records that good held out, recognised, AUC 0.90" in advice.not_stopped
+    assert advice.not_stopped.startswith("Not stopped: RMIA (online);")
+    (none,) = advise([result("dear", 0.6, -0.2)])
+    assert none.not_stopped.startswith("Not stopped: RMIA (online) against dear, AUC ")
+
+
+def test_numbers_and_records_are_told_once_and_no_change_is_no_number():
+    labels = result("labels-only", 0.6, 0.0)
+    still = replace(labels.accuracy_change, value=0.0, low=0.0, high=0.0)
+    (advice,) = advise([labels.model_copy(update={"accuracy_change": still})])
+    assert advice.sentence.startswith("Releasing labels only: the strongest attack that knows of it (RMIA (online))")
+    assert advice.sentence.count("both on 500 members and 500 non-members") == 1
+    assert "Accuracy does not change (" in advice.sentence
+    assert "leaks less" not in advice.sentence

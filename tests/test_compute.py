@@ -85,6 +85,45 @@ def test_workers_end_with_their_parent(function, names, tmp_path):
     assert not (tmp_path / "queued").exists()
 
 
+def hold_after_work(folder: str) -> None:
+    """One item that ends, then some that do not."""
+    with Workers.open(2, Clock()) as workers:
+        workers.run(touch, [Path(folder) / "done"], task="touch", progress=SILENT)
+        items = [Path(folder) / name for name in ("first", "second", "queued")]
+        workers.run(hold, items, task="hold", progress=SILENT)
+
+
+def test_an_interrupt_of_the_parent_alone_ends_it_without_waiting_and_keeps_what_is_done(tmp_path):
+    code = "import sys; from tests.test_compute import hold_after_work as go; go(sys.argv[1])"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE) as parent:
+        try:
+            wait_until(lambda: all((tmp_path / f"{name}.held").exists() for name in ("first", "second")))
+            parent.send_signal(signal.SIGINT)
+            told = parent.communicate(timeout=PATIENCE)[1]
+            assert told.endswith(b"\nKeyboardInterrupt\n")
+        finally:
+            parent.kill()
+    assert all(is_free(tmp_path / name) for name in ("first", "second"))
+    assert (tmp_path / "done").exists()
+    assert not (tmp_path / "queued").exists()
+
+
+def test_what_a_killed_scan_had_half_written_is_removed(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    kept = [folder.path("models", name) for name in ("a.safetensors", ".hidden", ".b.npy.tmp")]
+    for path in kept:
+        path.touch()
+
+    def cut(_: Path) -> None:
+        [draft] = set(folder.path("models").iterdir()) - set(kept)
+        os.link(draft, folder.path("data", draft.name))
+
+    rename_into_place(folder.path("models", "a.safetensors"), cut)
+    with folder.lock():
+        assert sorted(folder.path("models").iterdir()) == sorted(kept)
+        assert list(folder.path("data").iterdir()) == []
+
+
 def test_ctrl_c_while_workers_start_does_not_reach_them(tmp_path):
     struck = []
 

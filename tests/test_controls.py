@@ -79,8 +79,8 @@ def test_a_slight_shift_makes_the_null_lean_before_it_is_suspected(shift, leans)
     assert (excess.shift, excess.leans) == (False, leans)
     told = owner_label_result([excess], simulated.jury)
     assert told.status == "pass"
-    assert ("lean that way" in told.sentence) is leans
-    assert "less than 80% of it" in told.sentence
+    assert ("which may be chance" in told.sentence) is leans
+    assert "less than 80 % of it" in told.sentence
 
 
 def test_null_models_that_missed_a_fifth_of_a_shift_make_no_leak():
@@ -93,6 +93,10 @@ def test_null_models_that_missed_a_fifth_of_a_shift_make_no_leak():
     excess = owner_label_excess(loss, simulated.evidence.attacking(target), models, simulated.jury, LIMITS, 0)
     assert excess.excess.estimate.low > 0
     assert not excess.significant
+    assert excess.beyond.estimate.low < 0 < excess.beyond.estimate.high
+    result = owner_label_result([excess], simulated.jury)
+    assert "by more than 25 % of how far they lie above 0.5" in result.sentence
+    assert result.measurements == (excess.null, excess.excess, excess.beyond)
 
 
 def test_owner_label_null_is_zero_on_average_without_leak_and_shift():

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from auditor import cli, cost, planning
+from auditor import cli, planning
 from auditor.audit import AuditOptions, audit
 from auditor.battery import MEMBERSHIP
 from auditor.battery.plan import GivenFacts
 from auditor.compute import RunFolder
 from auditor.controls.nulls import instrument_null
 from auditor.controls.planted import planted_control
-from auditor.cost import Cost, Item, Spent, spoken
+from auditor.cost import price
+from auditor.cost.price import Cost, Item, Spent, spoken
 from auditor.errors import InputError
 from auditor.findings import Family, Role, VerdictState
 from auditor.intake import open_inputs
@@ -99,15 +100,15 @@ def test_seconds_are_said_as_far_as_they_are_known(seconds, said):
 
 @pytest.mark.parametrize("full", [3, 40, 1000])
 def test_a_cost_that_grows_by_a_line_is_carried_on_exactly(monkeypatch, full):
-    monkeypatch.setattr(cost, "timed", lambda run, part: Spent(2.0 + 0.5 * part, 4.0 + part))
-    line = cost.line_of(None, int, least=8, most=40)
+    monkeypatch.setattr(price, "timed", lambda run, part: Spent(2.0 + 0.5 * part, 4.0 + part))
+    line = price.line_of(None, int, least=8, most=40)
     assert line.at(full).cpu == pytest.approx(2.0 + 0.5 * full)
     assert line.at(full).wall == pytest.approx(4.0 + full)
 
 
 def test_what_no_second_trial_is_there_for_is_in_proportion(monkeypatch):
-    monkeypatch.setattr(cost, "timed", lambda run, part: Spent(2.0, 3.0))
-    assert cost.line_of(None, int, least=8, most=5).at(10) == Spent(4.0, 6.0)
+    monkeypatch.setattr(price, "timed", lambda run, part: Spent(2.0, 3.0))
+    assert price.line_of(None, int, least=8, most=5).at(10) == Spent(4.0, 6.0)
 
 
 def test_every_planned_part_has_a_price(place):

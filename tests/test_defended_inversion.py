@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from auditor import inversion_trials
 from auditor.battery import DECODER, GRADIENTS, INVERSION
 from auditor.checkpoint.new_head import NewHead
 from auditor.comparison.inversion import Exhibit, _changed, exhibit, inversion_effects
 from auditor.comparison.inversion import _half as inversion_half
 from auditor.compute import SILENT, Clock, RunFolder
-from auditor.cost import Spent
+from auditor.cost import inversion_trials
+from auditor.cost.price import Spent
 from auditor.defense import InversionProbe
 from auditor.defenses import DEFENSES
 from auditor.inversion import adapters, evaluators, jobs

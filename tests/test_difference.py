@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from auditor import cli
-from auditor.difference import compare
+from auditor.difference.changes import compare
 from auditor.errors import InputError
 from auditor.findings import Metric, RecordExposure, Role, VerdictState
 from auditor.intake import audit_set_id
@@ -17,6 +17,8 @@ from auditor.report import render_json
 from auditor.stats.intervals import proportion
 from tests.minimal_report import attack, auc, report, tpr
 from tests.report.example import leaky, well_behaved
+
+pytestmark = pytest.mark.usefixtures("one_thing_at_a_time")
 
 BEFORE = report(VerdictState.NOTHING_FOUND, membership=[attack(auc(0.5), tpr(0.01))])
 AFTER = report(VerdictState.LEAK_FOUND, membership=[attack(auc(0.7), tpr(0.10))])
@@ -134,6 +136,21 @@ def of_model(found, **changes):
 def test_what_stands_around_the_weights_is_told(old, new, told):
     notes = compare(of_model(BEFORE, **old), of_model(AFTER, **new)).notes
     assert [one for one in notes if not one.startswith("both reports are of the same weights")] == told
+
+
+def rebuilding(found, classes):
+    shown = next(one for one in leaky().inversion if one.record_excess)
+    return found.model_copy(update={"inversion": (shown.model_copy(update={"classes": classes}),)})
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "compared"), [(20, 20, True), (10, 20, False), (20, 10, False), (10, 10, False)]
+)
+def test_inversion_is_not_compared_over_few_classes(then, now, compared):
+    found = compare(rebuilding(BEFORE, then), rebuilding(AFTER, now))
+    why = "1 inversion attack is not compared: an interval over classes needs at least 20, and there are 10"
+    assert any(one.metric is None for one in found.changes) is compared
+    assert (why in found.notes) is not compared
 
 
 def test_without_the_files_the_reason_and_the_remedy_are_told():

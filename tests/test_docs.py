@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import torch
 
 from auditor import cli
 from auditor.battery import papers
-from auditor.cost import Cost
+from auditor.checkpoint.preprocessing import prepare
+from auditor.cost.price import Cost
 from auditor.findings import AttackCard, Completed, Family, Fidelity, Metric, Role
 from auditor.limits import Limits
 from auditor.membership.evidence import Attack, Evidence
@@ -21,10 +23,10 @@ from auditor.membership.measure import run_attack
 from auditor.policy_file import read_policy
 from auditor.report import pdf_problem, write_outputs
 from auditor.report.terms import GLOSSARY, TERMS
+from auditor.splits import load_splits
 from auditor.target import load_target
 from auditor.threat import Access
-from tests.minimal_report import report
-from tests.report.example import leaky, well_behaved
+from tests.report.example import confounded, leaky, well_behaved
 from tests.worlds import world
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +94,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(sample / "config.json", folder)
     facts = load_target(sample).facts
     (folder / "privaudit-report").mkdir()
-    made = {"old": leaky(), "privaudit-report/report": leaky(), "new": well_behaved(), "report": report()}
+    made = {"old": leaky(), "privaudit-report/report": leaky(), "new": well_behaved(), "report": confounded()}
     for name, one in made.items():
         write_outputs(one.model_copy(update={"model": facts}), [folder / f"{name}.json"])
     for name in ("old", "new"):
@@ -190,3 +192,18 @@ def test_the_attack_that_is_added_finds_a_leak():
         assert isinstance(outcome, Completed)
         found = next(one.estimate for one in outcome.endpoints if one.metric is Metric.AUC)
         assert (found.low > 0.5) == is_found
+
+
+def test_the_table_of_features_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = DOCS / "bring-your-own-model.md"
+    makes = next(block for block in blocks(page, "python") if "features=" in block)
+    states = next(block for block in blocks(page, "toml") if "input_size = [64]" in block)
+    monkeypatch.chdir(tmp_path)
+    exec(makes, {})  # noqa: S102 - our own page
+    (tmp_path / "splits.toml").write_text(states, encoding="utf-8")
+    splits = load_splits(tmp_path, num_classes=10)
+    stated = splits.settings.stated_preprocessing()
+    assert stated is not None
+    assert stated.input_size == (64, 1, 1)
+    inputs = prepare(splits.members.inputs, stated, torch.device("cpu"))
+    np.testing.assert_array_equal(inputs.numpy(), splits.members.inputs)

@@ -27,6 +27,7 @@ from auditor.findings import (
     Measurement,
     Metric,
     Role,
+    Severity,
     Skipped,
     VerdictState,
     Void,
@@ -38,9 +39,11 @@ from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 from tests.cli.test_terminal import torch_was_imported_by
 from tests.minimal_report import attack, report, verdict
+from tests.report.example import well_behaved
 
 LEAK, NOTHING, UNSURE = VerdictState.LEAK_FOUND, VerdictState.NOTHING_FOUND, VerdictState.CANNOT_SAY
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)  # the minimal report was made at midnight
+pytestmark = pytest.mark.usefixtures("one_thing_at_a_time")
 RULES = Path(__file__).parents[1] / "docs" / "gate.md"
 
 
@@ -69,7 +72,7 @@ def planted(*accesses: Access) -> ControlResult:
 def evidence(state: VerdictState, *endpoints: Endpoint, access: Access = Access.SCORES, **changes) -> AuditReport:
     """An audit of 2,000 a side, whose verdict is the same at every release, with one primary attack."""
     found = report(state, membership=[attack(*endpoints, access=access)])
-    data = found.data.model_copy(update={"evaluated": 2000})
+    data = found.data.model_copy(update=dict.fromkeys(("members", "non_members", "evaluated"), 2000))
     return found.model_copy(update={"data": data, "controls": (planted(*Access),), **changes})
 
 
@@ -267,6 +270,56 @@ def gate(folder: Path, monkeypatch, found: AuditReport, policy: str | None, *mor
 def test_without_a_policy_the_defaults_are_asked(tmp_path, monkeypatch):
     codes = [gate(tmp_path, monkeypatch, found, None) for found in (QUIET, LOUD, WIDE)]
     assert codes == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("", "inversion     not judged (families = membership); the verdict at release weights is cannot say: "),
+        ('[gate]\nfamilies = ["inversion"]\nmode = "lenient"', "membership    not judged (families = inversion); the "),
+        ('[gate]\nfamilies = ["inversion"]\nmode = "lenient"\nfail_on = "low"', ""),
+        (BY_VERDICT + "mode = 'lenient'", ""),
+    ],
+)
+def test_what_no_rule_asks_about_is_told(tmp_path, monkeypatch, capsys, policy, told):
+    assert gate(tmp_path, monkeypatch, inverted(estimate(-0.02, 0.01, 0.05), UNSURE), policy) == 0
+    out, last = capsys.readouterr()
+    assert [line for line in out.splitlines() if "not judged" in line] == [
+        line for line in out.splitlines() if told and line.startswith(told)
+    ]
+    assert ("Not judged: " in last) is bool(told)
+
+
+def test_a_severity_to_fail_on_asks_of_membership_alone():
+    (left,) = judge(QUIET, None, now=NOW, fail_on=Severity.LOW).unjudged
+    assert left.family is Family.INVERSION
+    assert left.sentence == "not judged (severity is of membership); the report holds no verdict at release weights."
+
+
+@pytest.mark.parametrize(
+    ("policy", "used"), [("", False), ("[gate]\nno_worse_than_last = { auc = 0.02 }", True)], ids=["idle", "asked"]
+)
+def test_a_baseline_that_no_rule_asks_for_is_told_and_not_read_as_a_pass(tmp_path, monkeypatch, capsys, policy, used):
+    (tmp_path / "old.json").write_text(render_json(QUIET), encoding="utf-8")
+    assert gate(tmp_path, monkeypatch, QUIET, policy, "--baseline", str(tmp_path / "old.json")) in {0, 3}
+    told = "baseline      not used: of a policy only no_worse_than_last asks for the report of the last release."
+    assert (told in capsys.readouterr().out.splitlines()) is not used
+
+
+@pytest.mark.parametrize(
+    ("policy", "told", "remedy"),
+    [
+        ("required_attacks = ['lira-scoer']", "requires the attack `lira-scoer`", "Did you mean lira-scores"),
+        ("required_attacks = ['lira', 'xyzzy']", "requires the attack `xyzzy`", "`privaudit attacks` lists them"),
+        ("required_checks = ['nope']", "bad value for `gate.required_checks.0`: it must be 'recipe', ", "Correct it."),
+    ],
+)
+@pytest.mark.parametrize("found", [QUIET, LOUD], ids=["quiet", "loud"])
+def test_a_slip_of_the_pen_is_bad_input(tmp_path, monkeypatch, capsys, found, policy, told, remedy):
+    assert gate(tmp_path, monkeypatch, found, f"[gate]\n{policy}") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert told in error
+    assert remedy in error
 
 
 # --- which model ----------------------------------------------------------------------------------------------------
@@ -474,7 +527,7 @@ def test_a_job_on_github_is_told_by_the_gate(tmp_path, monkeypatch, capsys):
 
 
 def test_the_gate_needs_no_torch(tmp_path):
-    (tmp_path / "report.json").write_text(render_json(QUIET), encoding="utf-8")
+    (tmp_path / "report.json").write_text(render_json(well_behaved()), encoding="utf-8")
     assert not torch_was_imported_by("gate", str(tmp_path / "report.json"), "-o", str(tmp_path / "gate.xml"))
 
 
@@ -482,8 +535,8 @@ HOSTILE = "\x1b[2J\nGate: pass. \u202e[red]</script>" + "x" * 10_000
 
 
 def test_hostile_names_stay_on_their_line(tmp_path, monkeypatch, capsys):
-    bad = attack(name=HOSTILE, outcome=Skipped(reason=HOSTILE))
-    found = with_attacks(bad).model_copy(
+    bad = [attack(name=name, outcome=Skipped(reason=HOSTILE)) for name in (HOSTILE, HOSTILE[9:20])]
+    found = with_attacks(*bad).model_copy(
         update={
             "model": QUIET.model.model_copy(update={"name": HOSTILE, "sha256": HOSTILE}),
             "checks": (Check(id="recipe", title="R", level=CheckLevel.FAIL, sentence=HOSTILE, voids=VOIDED),),

@@ -19,6 +19,7 @@ from auditor.wrappers import PurifierNet
 from tests.minimal_report import report
 from tests.tiny_checkpoints import CONFIG, factories, timm_folder
 
+pytestmark = pytest.mark.usefixtures("one_thing_at_a_time")
 INPUTS = CONFIG["pretrained_cfg"]
 
 

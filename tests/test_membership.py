@@ -264,7 +264,7 @@ def exposed(simulated, *, doubts=(), key=b"k" * 32):
 
 
 def test_records_are_named_only_with_enough_shadows_and_without_doubt():
-    assert "needs 8 shadows without each record" in exposed(world(shadows=8)).reason
+    assert "takes 8 shadows without each record, and there are" in exposed(world(shadows=8)).reason
     assert "voids" in exposed(world(shadows=16), doubts=[Doubt("a doubt", frozenset({Void.PER_RECORD}))]).reason
 
 

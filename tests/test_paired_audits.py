@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from auditor import cli
 from auditor.audit import AuditOptions, audit
-from auditor.difference import compare
+from auditor.difference.changes import compare
+from auditor.difference.kept_scores import SCORES_NAME, read_kept
+from auditor.difference.pairing import Missing
 from auditor.findings import Role
-from auditor.kept_scores import SCORES_NAME, read_kept
-from auditor.pairing import Missing
 from auditor.records import load_key, record_id
 from auditor.report import load_json, write_outputs
 from auditor.splits import load_splits

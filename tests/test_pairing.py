@@ -15,10 +15,10 @@ from scipy.stats import norm
 
 from auditor import cli
 from auditor.compute import RunFolder
-from auditor.difference import compare
+from auditor.difference.changes import compare
+from auditor.difference.kept_scores import SCORES_NAME, arrays_of, default_run_folder, read_kept, stamp_of
+from auditor.difference.pairing import KeptScores, Missing, Pairs, match
 from auditor.findings import Endpoint, Metric, VerdictState
-from auditor.kept_scores import SCORES_NAME, arrays_of, read_kept, stamp_of
-from auditor.pairing import KeptScores, Missing, Pairs, match
 from auditor.policy import judge
 from auditor.policy_file import GateSection, Margins, Policy
 from auditor.report import render_json
@@ -27,6 +27,9 @@ from auditor.stats.difference import unpaired_difference
 from auditor.stats.low_fpr import tpr_at_fpr
 from tests.cli.test_terminal import torch_was_imported_by
 from tests.minimal_report import attack, report
+from tests.report.example import well_behaved
+
+pytestmark = pytest.mark.usefixtures("one_thing_at_a_time")
 
 N = 1000
 MEMBERSHIP = np.arange(2 * N) < N
@@ -180,6 +183,20 @@ def test_two_run_folders_are_compared_record_by_record(runs):
         assert one.change.value == pytest.approx(other.change.value)
         assert one.change.high - one.change.low < 0.8 * (other.change.high - other.change.low)
     assert compared(*runs) == found
+
+
+def test_the_scores_of_a_report_that_lies_elsewhere_are_found_in_the_default_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = telling(OLD)
+    elsewhere = tmp_path / "out" / "old.json"
+    missing = Missing(f"has no {SCORES_NAME} beside it")
+    assert read_kept(elsewhere, report) == missing
+    write_run(default_run_folder(report.model.name, "fedcba9876543210"), NEW)
+    assert read_kept(elsewhere, report) == missing
+    write_run(default_run_folder(f"{report.model.name}-other", "0123456789abcdef"), OLD)
+    assert read_kept(elsewhere, report) == missing
+    write_run(default_run_folder(report.model.name, "0123456789abcdef"), OLD)
+    assert list(read_kept(elsewhere, report).scores) == ["lira"]
 
 
 def test_the_file_holds_opaque_ids_in_order_and_nothing_else(runs):
@@ -362,5 +379,6 @@ def test_who_judges_without_files_judges_unpaired():
     assert "unpaired; allowed" in ruling.sentence
 
 
-def test_diff_does_not_import_torch(runs):
+def test_diff_does_not_import_torch(tmp_path):
+    runs = [write_run(tmp_path / name, scores, found=well_behaved()) for name, scores in (("old", OLD), ("new", NEW))]
     assert not torch_was_imported_by("diff", *map(str, runs))

@@ -4,17 +4,20 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from auditor.audit import AuditOptions
+from auditor.audit import AuditOptions, plan_audit
 from auditor.battery import ATTACKS, MEMBERSHIP
 from auditor.battery.plan import BUDGETS, Plan
 from auditor.case import open_case
+from auditor.checks.target import doubt_of_answers
 from auditor.compute import SILENT, RunFolder
 from auditor.errors import InputError
 from auditor.intake import open_inputs
 from auditor.limits import Limits, SeverityTable
 from auditor.planning import plan_facts, preview, settle_plan
+from auditor.shadows import draw_audit_set
 from tests.digits import NETWORK, SPLITS, parts, trained_weights, write_splits
 from tests.minimal_report import report
 
@@ -111,8 +114,23 @@ def test_a_plan_edited_by_hand_is_refused_before_training(place, field, value, t
     plan = json.loads(settle(place, "edited", budget="quick").model_dump_json())
     plan[field] = {**plan[field], **value} if isinstance(value, dict) else value
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    with pytest.raises(InputError, match=re.escape("plan.json is not a plan")):
+    with pytest.raises(InputError, match=re.escape("plan.json is not a plan of this version (1 field does not fit)")):
         settle(place, "by hand", plan=tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("[gate]\n", "it is no JSON"),
+        ('{"schema_version": "1"}', "this is a report"),
+        ("[]", "it holds something else"),
+        ('{"runs": []}', "it holds something else"),
+    ],
+)
+def test_what_is_no_plan_is_told_for_what_it_is(place, content, told, tmp_path):
+    (tmp_path / "other").write_text(content)
+    with pytest.raises(InputError, match=rf"other is no plan: {told}\."):
+        settle(place, "other", plan=tmp_path / "other")
 
 
 OWN = '[limits]\nauc = 0.7\ntpr_at_fpr."0.01" = 0.2\n[severity]\nhigh = { tpr = 0.2, auc = 0.8 }\n'
@@ -221,6 +239,40 @@ def test_the_preview_prices_and_lists(place):
     assert re.search(r"attack     primary lira-scores +< 1 s", told.describe())
     assert re.search(r"cost       all .* s of CPU time, about .* with \d+ worker", told.describe())
     assert "60 records a side, and 1,000 are needed" in told.describe()
+
+
+def test_the_preview_tells_what_the_records_give_away_before_anything_is_trained(place, tmp_path):
+    for role in ("train", "test", "population"):
+        with np.load(place / "splits" / f"{role}.npz") as old:
+            labels = np.zeros_like(old["labels"]) if role == "train" else old["labels"]
+            np.savez(tmp_path / f"{role}.npz", images=old["images"], labels=labels)
+    for name in ("splits.toml", "classes.txt"):
+        (tmp_path / name).write_bytes((place / "splits" / name).read_bytes())
+    options = AuditOptions(
+        checkpoint=place / "digits.safetensors",
+        data=tmp_path,
+        arch=f"{place / 'network.py'}:network",
+        budget="quick",
+        attacks=("gap",),
+        defenses=(),
+    )
+    told = plan_audit(options).describe().splitlines()
+    [told] = [line for line in told if line.startswith("doubt ") and "of one class" in line]
+    assert told.startswith("doubt      All evaluated members are of one class")
+
+
+def test_the_preview_doubts_a_model_that_does_not_know_its_members(place, tmp_path):
+    for role in ("train", "test", "population"):
+        with np.load(place / "splits" / f"{role}.npz") as old:
+            np.savez(tmp_path / f"{role}.npz", images=old["images"], labels=9 - old["labels"])
+    (tmp_path / "splits.toml").write_bytes((place / "splits" / "splits.toml").read_bytes())
+    (tmp_path / "classes.txt").write_bytes((place / "splits" / "classes.txt").read_bytes())
+    arch = f"{place / 'network.py'}:network"
+    options = AuditOptions(place / "digits.safetensors", tmp_path, arch, budget="quick", attacks=("gap",), defenses=())
+    [told] = [one for one in plan_audit(options).doubts if one.startswith("The model is right on ")]
+    assert re.search(r" of \d+ members, and chance is 10 %: is it the order of classes\.txt", told)
+    target, splits = open_inputs(options.checkpoint, place / "splits", arch=arch, device="cpu", trust=False)
+    assert doubt_of_answers(target, draw_audit_set(splits, cap=40, seed=0)) == ""
 
 
 def test_the_plan_says_what_does_not_run_and_why(place):

@@ -2,12 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from auditor.checks import CHECKS
 from auditor.errors import InputError
 from auditor.limits import Limits, SeverityRow, SeverityTable, declared, declared_share
-from auditor.policy_file import Policy, read_policy
+from auditor.policy_file import CheckName, Policy, read_policy
 
 ROOT = Path(__file__).parents[1]
 OWN = """
@@ -160,6 +162,28 @@ def test_the_documented_defaults_are_the_defaults(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, row in SeverityTable().rows:
         assert f"| {name} | at least {declared_share(row.tpr)} | at least {declared(row.auc).lstrip('0')} |" in readme
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("max_age = '90'", 'write a number of hours, days or weeks, as in "36h", "90d" or "12w"'),
+        ("max_age = '-1d'", "write a number of hours, days or weeks"),
+        ("families = []", 'it names nothing to judge: write ["membership"], ["inversion"] or both'),
+        ("required_checks = ['nope']", "'owner-label-null', 'instrument-null', 'planted' or 'planted-shadow'"),
+    ],
+)
+def test_a_bad_value_is_told_with_what_to_write(tmp_path, text, told):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, f"[gate]\n{text}")
+    assert told in caught.value.message
+
+
+def test_the_checks_that_can_be_required_are_those_that_there_are():
+    sources = (ROOT / "auditor" / "controls").glob("*.py")
+    controls = {name for file in sources for name in re.findall(r'\bid="([a-z-]+)"', file.read_text(encoding="utf-8"))}
+    assert "planted" in controls
+    assert set(get_args(CheckName)) == {row.id for row in CHECKS} | controls
 
 
 def test_lengths_of_time(tmp_path):

@@ -1,5 +1,7 @@
 """Which entry of a data folder plays which role, and which files make it up, without reading any of them."""
 
+import re
+
 import pytest
 
 from auditor.errors import InputError
@@ -75,6 +77,19 @@ def test_shards_of_a_role_whose_name_has_a_dash(tmp_path):
 def test_a_series_must_be_whole(tmp_path, names):
     with pytest.raises(InputError, match=r"not each of \d+ once"):
         found(touched(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        (["train-00000-of-00002.parquet"], "train-00001-of-00002.parquet"),
+        (["train-00001-of-00003-0123456789abcdef.parquet"], "train-00000-of-00003.parquet"),
+        (["train/data-0-of-12.arrow", "train/data-1-of-12.arrow"], "data-2-of-12.arrow"),
+    ],
+)
+def test_the_first_shard_that_is_missing_is_named(tmp_path, there, missing):
+    with pytest.raises(InputError, match=f"once: {re.escape(missing)} is missing"):
+        found(touched(tmp_path, *there))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auditor import npz_file
 from auditor.errors import InputError
-from auditor.npz_file import read_npz
+from auditor.sources import npz
+from auditor.sources.npz import read_npz
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 2), dtype=np.uint8)
 FEATURES = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
@@ -152,9 +152,9 @@ def test_nothing_is_read_before_all_headers_fit(tmp_path, monkeypatch):
 
 def test_the_limit_is_in_decoded_bytes(tmp_path, monkeypatch):
     path = write(tmp_path, images=np.zeros((100, 10, 10), dtype=np.uint8), labels=np.zeros(100, dtype=int))
-    monkeypatch.setattr(npz_file, "MAX_ROLE_BYTES", 10_000)
+    monkeypatch.setattr(npz, "MAX_ROLE_BYTES", 10_000)
     assert len(read_npz(path).inputs) == 100
-    monkeypatch.setattr(npz_file, "MAX_ROLE_BYTES", 9_999)
+    monkeypatch.setattr(npz, "MAX_ROLE_BYTES", 9_999)
     with pytest.raises(InputError, match="announces"):
         read_npz(path)
 

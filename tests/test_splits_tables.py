@@ -1,6 +1,7 @@
 """Parquet and arrow: that they are read as folders are, which column is which, and that hostile files do no harm."""
 
 import contextlib
+import gzip
 import json
 import os
 import subprocess
@@ -266,9 +267,11 @@ def test_columns_are_found_by_the_names_in_use(tmp_path, image, label):
     assert role.groups is None
 
 
-def test_fine_classes_go_before_coarse_ones_unless_the_owner_says_so(tmp_path):
+def test_the_owner_says_whether_classes_are_fine_or_coarse(tmp_path):
     path = write(tmp_path / "a.parquet", columns_of(img="image", fine_label="label", coarse_label="category"))
-    assert read(path)[0].labels.names is None
+    with pytest.raises(InputError, match=r"several columns.*fine_label .*, coarse_label "):
+        read(path)
+    assert read(path, label_column="fine_label")[0].labels.names is None
     assert read(path, label_column="coarse_label")[0].labels.names == ("a", "b")
 
 
@@ -303,6 +306,8 @@ def test_the_owner_names_the_columns(tmp_path):
         ({"image": "image", "label": "label", "group": "text", "groups": "text"}, {}, "several", "group_column"),
         ({"image": "image"}, {}, "no column of classes", "label_column"),
         ({"image": "image", "label": "odd"}, {}, r"no column of classes; .*label \(double\)", "label_column"),
+        ({"image": "image", "label": "odd"}, {}, r"`label` is double: save integers, or text", "label_column"),
+        ({"image": "text", "label": "label"}, {}, r"`image` is string: embed the bytes", "image_column"),
         ({"image": "image", "label": "many"}, {}, "no column of classes", "label_column"),
         ({"image": "image", "label": "switch"}, {}, "no column of classes", "label_column"),
         ({"image": "image", "kind": "text"}, {}, "no column of classes", "label_column"),
@@ -404,7 +409,7 @@ def test_the_size_of_features_is_limited(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("made", [features_table().slice(0, 0), table_of(rows(3)).slice(0, 0)])
 def test_an_empty_table_is_refused(tmp_path, made):
-    with pytest.raises(InputError, match="holds no"):
+    with pytest.raises(InputError, match=r"a\.parquet holds no rows"):
         read(write(tmp_path / "a.parquet", made))
 
 
@@ -424,7 +429,7 @@ def test_an_image_by_its_path_only_is_refused_and_not_looked_up(tmp_path, ending
     cells = [{"bytes": png(0), "path": given}, {"bytes": None, "path": given.format(here=tmp_path)}]
     with pytest.raises(InputError, match=rf"record 1 of .*a\.{ending} is only a path") as caught:
         read(write(tmp_path / f"a.{ending}", with_images(cells)))
-    assert "save_to_disk" in caught.value.hint
+    assert "Embed the bytes" in caught.value.hint
 
 
 @pytest.mark.parametrize("cell", [None, {"bytes": None, "path": None}])
@@ -489,9 +494,33 @@ def test_compressed_arrow_is_refused_before_it_is_unpacked(tmp_path, codec, make
             sink.write_table(made)
         if compression is None:
             assert read(path)[1].shape == (6, 5, 4, 3)
-    with pytest.raises(InputError, match="damaged, cut off, or no plain arrow file") as caught:
+    with pytest.raises(InputError, match=r"a\.arrow holds compressed buffers") as caught:
         read(path)
-    assert "arrow uncompressed" in caught.value.hint
+    assert "uncompressed" in caught.value.hint
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_a_table_that_is_packed_as_a_whole_is_named_so(tmp_path, ending):
+    path = write(tmp_path / f"a.{ending}", table_of(rows(6)))
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(InputError, match=rf"a\.{ending} is compressed with gzip"):
+        read(path)
+
+
+def test_garbage_is_not_said_to_be_of_another_format(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"hello")
+    with pytest.raises(InputError, match="no plain parquet file") as caught:
+        read(tmp_path / "a.parquet")
+    assert "arrow " not in str(caught.value)
+
+
+def test_a_record_without_a_label_is_named(tmp_path):
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    for role, third in (("train", 0), ("test", None)):
+        made = table_of(rows(6, len(role)), labels="numbers")
+        write(tmp_path / f"{role}.parquet", made.set_column(1, "label", pa.array([0, 1, third, 1, 0, 1])))
+    with pytest.raises(InputError, match=r"record 2 of .*test\.parquet has no label"):
+        load_splits(tmp_path)
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from auditor.cli import main
-from auditor.cost import Cost
+from auditor.cost.price import Cost
 from auditor.errors import InputError
 from auditor.intake import data_digest
 from auditor.sources import images, tar_shards
@@ -349,11 +349,11 @@ def test_a_damaged_header_does_not_end_the_archive(tmp_path):
         read(path)
 
 
-@pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
-def test_a_compressed_tar_is_not_unpacked(tmp_path, mode):
+@pytest.mark.parametrize(("mode", "name"), [("w:gz", "gzip"), ("w:bz2", "bzip2"), ("w:xz", "xz")])
+def test_a_compressed_tar_is_not_unpacked(tmp_path, mode, name):
     with tarfile.open(tmp_path / "a.tar", mode) as archive:
         archive.addfile(tarfile.TarInfo("a.png"))
-    with pytest.raises(InputError, match="no plain tar file") as caught:
+    with pytest.raises(InputError, match=f"no plain tar file: it is compressed with {name}") as caught:
         read(tmp_path / "a.tar")
     assert "uncompressed" in caught.value.hint
 

@@ -155,6 +155,26 @@ def test_bad_recipes_are_refused_by_key(tmp_path, key, value):
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (TRAINING + 'augmentation = "flip"', '`training.augmentation`: it must be a list: write ["flip"].'),
+        (TRAINING + "augmentation = true", "`training.augmentation`: it must be a list."),
+        (TRAINING + 'augmentation = ["flop"]', "`training.augmentation.0`: it must be 'flip' or 'crop'."),
+        (TRAINING + "init = 3", "`training.init`: it must be a text in quotes."),
+        (TRAINING.replace("epochs = 3", 'epochs = "30"'), "`training.epochs`: it must be a whole number"),
+        ('random_split = "yes"', "`random_split`: it must be true or false, without quotes."),
+        ("[preprocessing]\ninput_size = [3, 32]", "`preprocessing.input_size`: it holds too few values."),
+        ("[preprocessing]\ninput_size = [3, 32, 32, 1]", "`preprocessing.input_size`: it holds too many values."),
+        ('[data]\nimage_column = ""', "`data.image_column`: it must not be empty."),
+    ],
+)
+def test_a_bad_value_is_told_in_words_of_the_file(tmp_path, text, told):
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text)
+    assert told in caught.value.message
+
+
+@pytest.mark.parametrize(
     ("line", "message"),
     [
         ("mean = [0.5]\nstd = [0.5]", "must both hold 3 numbers"),

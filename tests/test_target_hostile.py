@@ -98,7 +98,14 @@ def test_broken_safetensors(tmp_path, content):
 def test_truncated_safetensors(tmp_path):
     file = timm_folder(tmp_path) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
-    refused(tmp_path, "not a readable safetensors file", hint="truncated")
+    refused(tmp_path, "not a readable safetensors file", hint="cut short")
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"PK\3\4" + bytes(1_000)])
+def test_what_is_no_checkpoint_is_told_without_the_words_of_a_library(tmp_path, content):
+    (tmp_path / "model.pt").write_bytes(content)
+    error = refused(tmp_path / "model.pt", "readable", arch="resnet10t", preprocessing=STATED)
+    assert error.message == f"{tmp_path / 'model.pt'} is not a readable PyTorch checkpoint."
 
 
 def test_truncated_and_random_pytorch_files(tmp_path):

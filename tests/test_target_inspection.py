@@ -53,10 +53,24 @@ def test_a_bare_file_says_what_is_missing(tmp_path):
     assert "not decided" in found.describe()
 
 
-def test_values_are_not_read_from_safetensors(tmp_path, monkeypatch):
+def test_safetensors_are_not_read_as_a_whole(tmp_path, monkeypatch):
     timm_folder(tmp_path)
     monkeypatch.setattr("auditor.checkpoint.weights.load_file", None)
-    assert inspect_checkpoint(tmp_path).architecture == "resnet10t"
+    found = inspect_checkpoint(tmp_path)
+    assert found.architecture == "resnet10t"
+    assert found.non_finite == ()
+    assert "numbers        all finite" in found.describe()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt"])
+def test_numbers_that_no_audit_takes_are_told(tmp_path, name, value):
+    state = tiny_net().state_dict()
+    state["bn1.bias"][1] = value
+    (save_file if name.endswith("safetensors") else torch.save)(state, tmp_path / name)
+    found = inspect_checkpoint(tmp_path / name)
+    assert found.non_finite == ("bn1.bias",)
+    assert "NaN or infinite in bn1.bias: a scan refuses them" in found.describe()
 
 
 def test_an_architecture_that_does_not_fit_is_not_claimed(tmp_path):

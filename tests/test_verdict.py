@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.findings import Endpoint, Metric, VerdictState, Void
+from auditor.controls.panel import secondary_note
+from auditor.findings import Endpoint, Metric, SecondaryChoice, VerdictState, Void
 from auditor.limits import Limits
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
@@ -152,7 +153,43 @@ def test_a_leak_that_a_lean_might_explain_says_so():
     leaning = replace(WEIGHTS, endpoints=LOUD, leans=True, excess_significant=False)
     verdict = decide_membership([LABELS, SCORES, leaning], [], LIMITS)[2]
     assert "lean the same way" in verdict.sentence
-    assert "A primary test rejects." in verdict.reasons
+    assert not any(reason.startswith("At weights") for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("changes", "doubts", "why"),
+    [
+        ({"leans": True}, [], "But models that never saw the members lean the same way, so neither a leak nor nothing"),
+        ({"shift": True}, [], "But the records may differ without the model, so neither a leak nor nothing"),
+        ({}, [VOID_LEAK], "But a check or control takes that away, so neither a leak nor nothing"),
+    ],
+)
+def test_a_rejection_at_lesser_access_that_is_no_leak_is_told_with_its_numbers(changes, doubts, why):
+    labels = replace(LABELS, endpoints=GAP_LOUD, attack="Gap attack", **changes)
+    verdict = decide_membership([labels, SCORES], doubts, LIMITS)[1]
+    assert verdict.state is CANNOT
+    told = verdict.reasons[1] if doubts else verdict.sentence
+    assert told.startswith("At labels the primary attack (Gap attack) rejects: AUC 0.580 (0.560 to 0.600")
+    assert why in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({}, "More records, or a random split, may settle it."),
+        ({"random_split": True}, "more records, or more null models than two, may settle it."),
+        ({"shift": True}, "Use a random split of one data set."),
+        ({"shift": True, "random_split": True}, "more records, or more null models than two, may settle it."),
+    ],
+)
+def test_an_excess_that_is_not_significant_is_told_as_it_was_tested(changes, remedy):
+    tested = Estimate(0.0158, -0.0063, 0.0379, 1 - 0.1 / 3, "made up", {"members": 1000, "non-members": 1000})
+    told = {"leans": True, "matched_significant": True, "excess_significant": False, "excess_tested": tested}
+    own = replace(WEIGHTS, endpoints=LOUD, **told, **changes)
+    sentence = decide_membership([own], [], LIMITS)[0].sentence
+    assert "it is +0.0158 (96.7 % interval -0.0063 to +0.0379), and it must lie above 0 as a whole" in sentence
+    assert "two null models carry this" in sentence
+    assert sentence.endswith(remedy)
 
 
 def test_inherited_leak_names_its_source():
@@ -180,6 +217,22 @@ def test_a_verdict_says_when_bounds_alone_are_in_the_way(own, doubts, too_wide):
     assert verdict.too_wide == too_wide
 
 
+def test_labels_without_shadows_behind_them_say_that_no_budget_changes_it():
+    labels = decide_membership([LABELS, SCORES, WEIGHTS], [], LIMITS)[0]
+    assert labels.sentence.startswith("The primary attack on labels uses no shadows, at any budget")
+
+
+@pytest.mark.parametrize(("low", "told"), [(0.507, True), (0.49, False)])
+def test_a_secondary_attack_above_chance_is_said_to_decide_nothing(low, told):
+    value = replace(endpoint(value=0.533).estimate, low=low)
+    choice = SecondaryChoice(
+        attack_id="x", chosen_from=20, metric=Metric.AUC, selection_value=value, reported_value=value
+    )
+    note = secondary_note(choice, "X")
+    assert f"reached AUC 0.53 ({low:.2f} to 0.55) on the other" in note
+    assert ("above chance, but not corrected, so it decides nothing" in note) is told
+
+
 def test_below_the_low_fpr_size_it_is_by_auc_only():
     verdict = decide_membership([replace(SCORES, endpoints=QUIET[:1])], [], LIMITS)[0]
     assert verdict.auc_only
@@ -190,7 +243,7 @@ def test_sentences_carry_their_numbers():
     leak = decide_membership([replace(WEIGHTS, endpoints=LOUD)], [], LIMITS)[0].sentence
     assert "recognises 14 % (95 % interval 12 % to 16 %)" in leak
     assert "trains 8 models" in leak
-    assert "12 % of the flags" in leak  # 0.01 * 0.14 / (0.01 * 0.14 + 0.99 * 0.01)
+    assert "12 % of the flags would be right (11 % to 14 %)" in leak  # 0.01 * 0.14 / (0.01 * 0.14 + 0.99 * 0.01)
     nothing = decide_membership([WEIGHTS], [], LIMITS)[0].sentence
     assert "at most 3.7 %" in nothing
     assert "Attacks not run may do better." in nothing
@@ -220,11 +273,20 @@ def test_inversion_table(facts, expected):
     [
         (inversion(class_measured=True), "no more of training records than the controls"),
         (InversionFacts(Access.WEIGHTS, attacks=1, classes=19), "19 classes are too few"),
+        (
+            InversionFacts(Access.WEIGHTS, attacks=1, classes=10, left_out=1),
+            "1 class with too few records is left out.",
+        ),
         (InversionFacts(Access.WEIGHTS, attacks=0, classes=30), "No inversion attack ran for weights"),
     ],
 )
 def test_why_inversion_cannot_say(facts, words):
     assert words in decide_inversion([facts])[0].sentence
+
+
+def test_classes_left_out_are_counted_where_there_are_enough_others_too():
+    reasons = decide_inversion([replace(inversion(), left_out=2)])[0].reasons
+    assert "2 classes with too few records are left out." in reasons
 
 
 def test_an_inversion_leak_is_inherited_upward_only():

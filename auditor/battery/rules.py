@@ -14,13 +14,13 @@ from auditor.battery.attacks import MEMBERSHIP
 from auditor.battery.inversion import INVERSION
 from auditor.battery.plan import Plan, why_not
 from auditor.findings import Family, Metric
+from auditor.limits import LEAST_CLASSES
 from auditor.policy_file import Margins, Policy
 from auditor.stats.auc import auc
 from auditor.stats.difference import unpaired_difference
 from auditor.stats.epsilon import one_run
 from auditor.stats.low_fpr import tpr_at_fpr
 from auditor.threat import Access
-from auditor.verdict import LEAST_CLASSES
 
 __all__ = ["Ahead", "records_for_margin"]
 

@@ -27,6 +27,8 @@ from auditor.checkpoint.weights import (
     Weights,
     first_few,
     locate,
+    non_finite,
+    non_finite_in,
     read_header,
     read_state,
     sha256_of,
@@ -55,6 +57,7 @@ class Inspection:
         tensors: How many it holds; 0 where it cannot be read safely.
         parameters: Numbers in all its tensors, buffers included.
         dtypes: How many tensors there are of each type.
+        non_finite: Which tensors hold NaN or infinite numbers; no audit takes them.
         weights: Which set would be audited where it holds two.
         architecture: The name that was decided on, if the tensors fit it.
         architecture_evidence: How it was decided, or why not.
@@ -74,6 +77,7 @@ class Inspection:
     tensors: int
     parameters: int
     dtypes: tuple[tuple[str, int], ...]
+    non_finite: tuple[str, ...]
     weights: Weights
     architecture: str | None
     architecture_evidence: str
@@ -90,6 +94,7 @@ class Inspection:
             "sha256": self.sha256,
             "safety": self.safety,
             "tensors": f"{self.tensors} ({types}), {self.parameters:,} numbers" if self.tensors else "not read",
+            "numbers": self._numbers(),
             "weights": self.weights,
             "architecture": f"{self.architecture or 'not decided'}: {self.architecture_evidence}",
             "preprocessing": f"{_in_words(self.preprocessing)}: {self.preprocessing_evidence}",
@@ -97,6 +102,14 @@ class Inspection:
             "trained with": self.trained_with or "no defense that left word",
         }
         return "\n".join(f"{name:<14} {value}" for name, value in rows.items())
+
+    def _numbers(self) -> str:
+        if self.non_finite:
+            return (
+                f"NaN or infinite in {first_few(self.non_finite)}: a scan refuses them; use a checkpoint from before "
+                "its training diverged"
+            )
+        return "all finite" if self.tensors else "not read"
 
 
 @dataclass(frozen=True)
@@ -108,10 +121,11 @@ class _Content:
     weights: Weights = "plain"
     hint: str | None = None
     problem: str = ""
+    non_finite: tuple[str, ...] = ()
 
 
 def inspect_checkpoint(path: Path | str, *, arch: str | None = None) -> Inspection:
-    """Describe a checkpoint; of a safetensors file the header alone is read, and nothing is ever unpickled.
+    """Describe a checkpoint; a safetensors file is read one tensor at a time, and nothing is ever unpickled.
 
     Args:
         path: As for `load_target`.
@@ -139,6 +153,7 @@ def inspect_checkpoint(path: Path | str, *, arch: str | None = None) -> Inspecti
         tensors=len(content.shapes),
         parameters=sum(map(prod, content.shapes.values())),
         dtypes=tuple(sorted(Counter(content.dtypes).items())),
+        non_finite=content.non_finite,
         weights=content.weights,
         architecture=architecture,
         architecture_evidence=architecture_evidence,
@@ -152,7 +167,8 @@ def inspect_checkpoint(path: Path | str, *, arch: str | None = None) -> Inspecti
 def _content(files: CheckpointFiles) -> _Content:
     if files.file_format == "safetensors":
         header = read_header(files.weights)
-        return _Content(header.shapes, header.dtypes, hint=header.architecture_hint)
+        broken = non_finite_in(files.weights)
+        return _Content(header.shapes, header.dtypes, hint=header.architecture_hint, non_finite=broken)
     try:
         state = read_state(files)
     except InputError as error:
@@ -162,7 +178,7 @@ def _content(files: CheckpointFiles) -> _Content:
         imports = f"; it imports {first_few(found, 5)}" if found else ""
         return _Content({}, problem=f"cannot be read as plain tensors, and unpickling it could run code{imports}")
     dtypes = tuple(str(tensor.dtype).removeprefix("torch.") for tensor in state.tensors.values())
-    return _Content(state.shapes, dtypes, state.weights)
+    return _Content(state.shapes, dtypes, state.weights, non_finite=non_finite(state.tensors))
 
 
 def _preprocessing(config: Config | None, files: CheckpointFiles) -> tuple[Preprocessing | None, str]:

@@ -24,7 +24,10 @@ Inputs: TypeAlias = npt.NDArray[np.generic] | Tensor
 _FILTERS = ("bilinear", "bicubic")
 _REQUIRED = ("mean", "std", "input_size")
 _OPTIONAL = ("interpolation", "crop_pct")
-_REMEDY = "State [preprocessing] with mean, std and input_size in splits.toml."
+_REMEDY = (
+    "State [preprocessing] with mean, std and input_size in splits.toml; features that are taken as they are have "
+    "mean = [0.0] and std = [1.0]."
+)
 
 
 def settle_preprocessing(stated: Preprocessing | None, config: Config | None, weights: Path) -> Preprocessing:

@@ -29,6 +29,8 @@ __all__ = [
     "first_few",
     "is_weights_name",
     "locate",
+    "non_finite",
+    "non_finite_in",
     "read_header",
     "read_state",
     "read_tensors",
@@ -55,6 +57,7 @@ _PREFIXES = ("module.", "_orig_mod.")
 _HINT_KEYS = ("privaudit.architecture", "architecture")
 _EXPECTED = "Pass a weights file or a folder that holds one."
 _DOWNLOAD = "Download it first (hf download NAME --local-dir FOLDER), then pass the folder."
+_DAMAGED = "It is cut short or something else: compare its size and hash with the original's, and copy it again."
 _RESAVE = "Save it again as safetensors: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')."
 
 
@@ -225,9 +228,28 @@ def read_header(path: Path) -> Header:
     return _reading(path, read)
 
 
+def non_finite_in(path: Path) -> tuple[str, ...]:
+    """Names of the tensors of a safetensors file that hold NaN or infinite numbers; one tensor is read at a time.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+
+    def read() -> tuple[str, ...]:
+        with safe_open(path, framework="pt") as file:
+            return tuple(_strip(name) for name in sorted(file.keys()) if not _is_finite(file.get_tensor(name)))
+
+    return _reading(path, read)
+
+
+def non_finite(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Names of the tensors that hold NaN or infinite numbers."""
+    return tuple(name for name, tensor in tensors.items() if not _is_finite(tensor))
+
+
 def refuse_non_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raise an `InputError` if any number is NaN or infinite; formats do not check it."""
-    broken = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
+    broken = non_finite(tensors)
     if broken:
         raise InputError(
             f"{printable(path)} has NaN or infinite numbers in {first_few(broken)}.",
@@ -269,10 +291,7 @@ def _reading(path: Path, read: Callable[[], Result]) -> Result:
     try:
         return read()
     except (SafetensorError, OSError, ValueError, KeyError, MemoryError) as error:
-        raise InputError(
-            f"{printable(path)} is not a readable safetensors file: {error}.",
-            "It may be truncated: compare its hash, copy it again.",
-        ) from error
+        raise InputError(f"{printable(path)} is not a readable safetensors file.", _DAMAGED) from error
 
 
 def _refuse_programs(path: Path) -> None:
@@ -283,7 +302,7 @@ def _refuse_programs(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = {name.partition("/")[2] for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise InputError(f"{printable(path)} is a damaged archive: {error}.", "Copy it again.") from error
+        raise InputError(f"{printable(path)} is a damaged archive.", _DAMAGED) from error
     if "constants.pkl" in entries:
         raise InputError(f"{printable(path)} is a TorchScript program, which is not supported yet.", _RESAVE)
     if "archive_format" in entries:
@@ -302,11 +321,11 @@ def _unpickle(path: Path, *, trust: bool) -> tuple[object, bool]:
         if not trust:
             raise _unsafe(path) from error
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise InputError(f"{printable(path)} is not a readable PyTorch checkpoint.", _DAMAGED) from error
     try:
         return torch.load(path, map_location="cpu", weights_only=False), True
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise _not_unpickled(path, error) from error
 
 
 def _unsafe(path: Path) -> InputError:
@@ -318,10 +337,12 @@ def _unsafe(path: Path) -> InputError:
     )
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+def _not_unpickled(path: Path, error: Exception) -> InputError:
+    """Whatever its code raised: most often that a module of the training is not installed here."""
+    reason = str(error).partition("\n")[0].rstrip(".")
     return InputError(
-        f"{printable(path)} is not a readable PyTorch checkpoint: {reason}.", "It may be truncated: copy it again."
+        f"{printable(path)} cannot be unpickled: {type(error).__name__}{': ' if reason else ''}{printable(reason)}.",
+        f"Install what it needs, or where it was trained: {_RESAVE[0].lower()}{_RESAVE[1:]}",
     )
 
 

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditor.checks import data, shadows, target
-from auditor.checks.subject import Row, Subject
+from auditor.checks import data, shadows
+from auditor.checks import target as target_checks
+from auditor.checks.subject import Row, Selection, Subject
 from auditor.findings import Check, CheckLevel, Void
+from auditor.membership.measure import Jury
+from auditor.shadows import AuditSet
+from auditor.splits import Splits
+from auditor.target import Target
 
-__all__ = ["CHECKS", "Row", "Subject", "run_checks"]
+__all__ = ["CHECKS", "Row", "Selection", "Subject", "check_records", "doubts_ahead", "run_checks"]
 
 _NOT_AS_ASSUMED = (Void.NOTHING_FOUND, Void.PER_RECORD, Void.POWER)
 _NOT_UNDERSTOOD = (Void.NOTHING_FOUND, Void.PER_RECORD)
@@ -22,11 +27,11 @@ CHECKS = (
     Row("given-inclusion", shadows.given_inclusion, CheckLevel.FAIL, _NOT_AS_ASSUMED),
     Row("few-shadows", shadows.few_shadows),
     Row("stale-shadows", shadows.stale_shadows),
-    Row("members-learned", target.members_learned, CheckLevel.FAIL, _NOT_UNDERSTOOD),
-    Row("label-order", target.label_order, CheckLevel.FAIL, _NOT_UNDERSTOOD, once=True),
-    Row("saturation", target.saturation),
-    Row("stochastic", target.stochastic, voids=(Void.NOTHING_FOUND,)),
-    Row("attack-ceiling", target.attack_ceiling),
+    Row("members-learned", target_checks.members_learned, CheckLevel.FAIL, _NOT_UNDERSTOOD),
+    Row("label-order", target_checks.label_order, CheckLevel.FAIL, _NOT_UNDERSTOOD, once=True),
+    Row("saturation", target_checks.saturation),
+    Row("stochastic", target_checks.stochastic, voids=(Void.NOTHING_FOUND,)),
+    Row("attack-ceiling", target_checks.attack_ceiling),
     Row("random-split", data.random_split),
     Row("few-records", data.few_records),
     Row("population", data.population_size),
@@ -35,6 +40,16 @@ CHECKS = (
     Row("near-duplicates", data.near_duplicates, voids=(Void.NOTHING_FOUND,), once=True),
     Row("class-balance", data.class_balance),
     Row("traces", data.traces),
+)
+_OF_RECORDS = (
+    data.random_split,
+    data.few_records,
+    data.population_size,
+    data.groups,
+    data.duplicates,
+    data.near_duplicates,
+    data.class_balance,
+    data.traces,
 )
 
 
@@ -47,4 +62,18 @@ def run_checks(subject: Subject, earlier: Sequence[Check] = ()) -> tuple[Check, 
     """
     known = {check.id: check for check in earlier}
     answers = (known[row.id] if row.once and row.id in known else row.ask(subject) for row in CHECKS)
+    return tuple(check for check in answers if check is not None)
+
+
+def doubts_ahead(target: Target, splits: Splits, audit_set: AuditSet, seed: int) -> tuple[str, ...]:
+    """What a few answers of the model and the checks of the records already say against an audit."""
+    jury = Jury.of(audit_set.records, audit_set.membership, seed)
+    checks = check_records(Selection(splits, audit_set, jury))
+    told = (check.sentence for check in checks if check.level is not CheckLevel.PASS)
+    return tuple(doubt for doubt in (target_checks.doubt_of_answers(target, audit_set), *told) if doubt)
+
+
+def check_records(selection: Selection) -> tuple[Check, ...]:
+    """What can be said of the records before anything is asked of the model."""
+    answers = (ask(selection) for ask in _OF_RECORDS)
     return tuple(check for check in answers if check is not None)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.stats import chi2_contingency, ks_2samp
 
 from auditor.checks.lookalikes import Album
-from auditor.checks.subject import Subject
+from auditor.checks.subject import Selection
 from auditor.findings import Check, CheckLevel, Void
 from auditor.splits import Records
 from auditor.stats.groups import LEAST_EFFECTIVE_GROUPS, effective_groups
@@ -30,14 +30,15 @@ Integers = npt.NDArray[np.int64]
 _TPR_NEEDS = 1_000  # a side, at 1 % FPR (DESIGN 7.3)
 _INTERVALS_NEED = 200
 _LOOKALIKES_VOID = 0.01
+_FEW_OF_A_CLASS = 5  # records a side; below that chi-square's approximation is rough
 _DIFFERENT = 0.1  # of Cramer's V, and of the Kolmogorov-Smirnov distance
 _BY_CHANCE = 0.001
 _SORTED_DIFFERS = 0.5
 
 
-def random_split(subject: Subject) -> Check:
+def random_split(selection: Selection) -> Check:
     """Did chance alone tell members from non-members?"""
-    stated = subject.splits.settings.random_split
+    stated = selection.splits.settings.random_split
     told = {
         True: "The owner states that members and non-members were told apart by chance alone.",
         False: "The owner states that the split was not random: differences need not come from the model.",
@@ -51,11 +52,11 @@ def random_split(subject: Subject) -> Check:
     )
 
 
-def few_records(subject: Subject) -> Check:
+def few_records(selection: Selection) -> Check:
     """Are there records enough for a TPR at a low FPR, and for intervals that rest on a normal distribution?"""
-    members = int(subject.jury.membership.sum())
-    fewest = min(members, subject.jury.non_members)
-    told = f"{members:,} members and {subject.jury.non_members:,} non-members are evaluated"
+    members = int(selection.jury.membership.sum())
+    fewest = min(members, selection.jury.non_members)
+    told = f"{members:,} members and {selection.jury.non_members:,} non-members are evaluated"
     if fewest < _TPR_NEEDS:
         told += f": below {_TPR_NEEDS:,} a side a verdict rests on AUC only"
     if fewest < _INTERVALS_NEED:
@@ -68,9 +69,9 @@ def few_records(subject: Subject) -> Check:
     )
 
 
-def population_size(subject: Subject) -> Check:
+def population_size(selection: Selection) -> Check:
     """Who calibrates, and where did these records come from?"""
-    source, size = subject.audit_set.population_source, subject.audit_set.calibration.n
+    source, size = selection.audit_set.population_source, selection.audit_set.calibration.n
     steered = source.startswith("validation")
     return Check(
         id="population",
@@ -80,9 +81,9 @@ def population_size(subject: Subject) -> Check:
     )
 
 
-def groups(subject: Subject) -> Check | None:
+def groups(selection: Selection) -> Check | None:
     """Are there groups enough on either side, one that holds most records counting as little more than one?"""
-    jury = subject.jury
+    jury = selection.jury
     if jury.groups is None:
         return None
     worth = effective_groups(jury.membership, jury.groups)
@@ -90,23 +91,37 @@ def groups(subject: Subject) -> Check | None:
         f"{worth.total:,} groups, worth {worth.members:,.1f} equal ones among members and {worth.non_members:,.1f} "
         "among non-members"
     )
+    level = CheckLevel.WARN if (told := _groups_on_both_sides(jury.groups, jury.membership)) else CheckLevel.PASS
     return Check(
         id="groups",
         title="Number of groups",
-        level=CheckLevel.PASS if worth.enough else CheckLevel.FAIL,
+        level=level if worth.enough else CheckLevel.FAIL,
         sentence=(
-            f"Records are judged by their groups: {counted}."
+            f"Records are judged by their groups: {counted}.{told}"
             if worth.enough
             else f"Too few groups to judge by: {counted}, and each side needs {LEAST_EFFECTIVE_GROUPS}. Add records of "
-            "other groups, or take some of the largest groups' away."
+            f"other groups, or take some of the largest groups' away.{told}"
         ),
         voids=() if worth.enough else (Void.LEAK_FOUND, Void.NOTHING_FOUND, Void.PER_RECORD),
     )
 
 
-def duplicates(subject: Subject) -> Check:
+def _groups_on_both_sides(groups: Integers, membership: npt.NDArray[np.bool_]) -> str:
+    """That some of the groups [record] have members and non-members, and what is then not measured."""
+    inside, outside = (np.unique(groups[side]) for side in (membership, ~membership))
+    both, of = len(np.intersect1d(inside, outside)), len(np.union1d(inside, outside))
+    if not both:
+        return ""
+    have = "has" if both == 1 else "have"
+    return (
+        f" {both:,} of {of:,} groups {have} members and non-members: this measures records, not persons: what the "
+        "model knows of a person does not count as a leak here."
+    )
+
+
+def duplicates(selection: Selection) -> Check:
     """Were equal records in two roles?"""
-    dropped = subject.splits.duplicates_dropped
+    dropped = selection.splits.duplicates_dropped
     return Check(
         id="duplicates",
         title="Duplicates",
@@ -119,21 +134,22 @@ def duplicates(subject: Subject) -> Check:
     )
 
 
-def near_duplicates(subject: Subject) -> Check | None:
+def near_duplicates(selection: Selection) -> Check | None:
     """Do non-members look like members, a copy saved again for one? Then the model knows them, and a leak looks small.
 
     None for features: which numbers are near to each other, nobody can say in general.
     """
-    if subject.audit_set.records.inputs.ndim != 4:
+    if selection.audit_set.records.inputs.ndim != 4:
         return None
-    audit_set, members = subject.audit_set, Album.of(subject.splits.members.inputs)
+    audit_set, members = selection.audit_set, Album.of(selection.splits.members.inputs)
     judged = audit_set.records.inputs[audit_set.evaluated :]
     found, *others = (
         int(Album.of(inputs).resembling(members).sum())
         for inputs in (judged, audit_set.calibration.inputs, audit_set.reference.inputs)
     )
     calibrating, many = sum(others), found > _LOOKALIKES_VOID * len(judged)
-    told = f"{found:,} of {len(judged):,} evaluated non-members ({found / len(judged):.1%}) look nearly like a member"
+    share = f"{100 * found / len(judged):.1f} %"
+    told = f"{found:,} of {len(judged):,} evaluated non-members ({share}) look nearly like a member"
     remedy = "; records of one source belong in one role" if found or calibrating else ""
     return Check(
         id="near-duplicates",
@@ -145,13 +161,25 @@ def near_duplicates(subject: Subject) -> Check | None:
     )
 
 
-def class_balance(subject: Subject) -> Check:
+def class_balance(selection: Selection) -> Check:
     """Are classes as frequent among members as among non-members?"""
-    found = _association(subject.jury.labels, subject.jury.membership)
+    labels, membership = selection.jury.labels, selection.jury.membership
+    one_class = [len(np.unique(labels[side])) == 1 for side in (membership, ~membership)]
+    if one_class[0] != one_class[1]:
+        return Check(
+            id="class-balance",
+            title="Class frequencies",
+            level=CheckLevel.WARN,
+            sentence=(
+                f"All evaluated {'members' if one_class[0] else 'non-members'} are of one class, and the others are "
+                "not, so a class says of membership what the model does not: check the labels."
+            ),
+        )
+    found, thin = _association(labels, membership), _thin_classes(labels, membership)
     return Check(
         id="class-balance",
         title="Class frequencies",
-        level=CheckLevel.WARN if found.material else CheckLevel.PASS,
+        level=CheckLevel.WARN if found.material or thin else CheckLevel.PASS,
         sentence=(
             f"Classes are not as frequent among members as among non-members (Cramer's V {found.strength:.2f}), so a "
             "class says something of membership without the model. The blind control sees classes, and so do its "
@@ -159,17 +187,32 @@ def class_balance(subject: Subject) -> Check:
             if found.material
             else "Classes are about as frequent among members as among non-members, as far as chance lets see "
             f"(Cramer's V {found.strength:.2f}, p {found.p_value:.2g})."
-        ),
+        )
+        + thin,
     )
 
 
-def traces(subject: Subject) -> Check:
+def _thin_classes(labels: Integers, membership: npt.NDArray[np.bool_]) -> str:
+    """How many classes have hardly any evaluated records, by labels [record]."""
+    codes = np.unique(labels, return_inverse=True)[1]
+    fewest = np.min([np.bincount(codes[side], minlength=codes.max() + 1) for side in (membership, ~membership)], axis=0)
+    thin = int((fewest < _FEW_OF_A_CLASS).sum())
+    if not thin:
+        return ""
+    have = "has" if thin == 1 else "have"
+    return (
+        f" {thin:,} of {len(fewest):,} classes {have} fewer than {_FEW_OF_A_CLASS} evaluated members or non-members: "
+        "what is said of a class of these rests on very few records."
+    )
+
+
+def traces(selection: Selection) -> Check:
     """Does something beside the pixels tell the roles apart: the order of rows, or what files look like from outside?
 
     No attack reads any of it, and neither does the blind control; it hints at roles that were made in different ways.
     """
-    told = [*_order_told(subject.splits.members, subject.splits.non_members), *_files_told(subject)]
-    looked = "order" if subject.splits.traces is None else "order and files"
+    told = [*_order_told(selection.splits.members, selection.splits.non_members), *_files_told(selection)]
+    looked = "order" if selection.splits.traces is None else "order and files"
     return Check(
         id="traces",
         title="Order and files",
@@ -199,8 +242,8 @@ def _sortedness(labels: Integers) -> float:
     return (shared - by_chance) / (at_most - by_chance) if at_most > by_chance else 0.0
 
 
-def _files_told(subject: Subject) -> list[str]:
-    files = subject.splits.traces
+def _files_told(selection: Selection) -> list[str]:
+    files = selection.splits.traces
     if files is None:
         return []
     told = []

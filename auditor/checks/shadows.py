@@ -32,7 +32,10 @@ def recipe(subject: Subject) -> Check | None:
         centre = float(np.mean(spread))
         low, high = min(predicted.low, centre - MATERIAL), max(predicted.high, centre + MATERIAL)
         if not low <= target[position] <= high:
-            misses.append(f"accuracy on {name} is {target[position]:.1%}, shadows reach {low:.1%} to {high:.1%}")
+            misses.append(
+                f"accuracy on {name} is {100 * target[position]:.1f} %, shadows reach {100 * low:.1f} % to "
+                f"{100 * high:.1f} %"
+            )
     proxies = ", as frozen-feature proxies," if subject.recipe.proxy else ""
     source = f"trained by {source_of(subject.recipe, stated=subject.recipe_stated)}{proxies}"
     if subject.shadows_given:

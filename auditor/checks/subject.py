@@ -15,20 +15,32 @@ from auditor.shadows import AuditSet
 from auditor.signals import Signals
 from auditor.splits import Recipe, Splits
 
-__all__ = ["CONFIDENCE", "MATERIAL", "Row", "Subject", "accuracies"]
+__all__ = ["CONFIDENCE", "MATERIAL", "Row", "Selection", "Subject", "accuracies"]
 
 CONFIDENCE = 0.99  # of intervals beside those of other models (DESIGN 7.7)
 MATERIAL = 0.02  # of accuracy: what the recipe check tolerates (DESIGN 7.7), the others tolerate too
 
 
 @dataclass(frozen=True)
-class Subject:
-    """All that a check may look at.
+class Selection:
+    """What a check of the records may look at: the same before anything is asked of the model.
 
     Attributes:
         splits: The owner's data.
         audit_set: Who is evaluated, and who calibrates.
         jury: Membership, classes and groups of the audit records.
+    """
+
+    splits: Splits
+    audit_set: AuditSet
+    jury: Jury
+
+
+@dataclass(frozen=True)
+class Subject(Selection):
+    """All that a check may look at.
+
+    Attributes:
         evidence: What the target and the shadows answered; no shadows before they are trained.
         recipe_stated: Whether the owner stated the recipe.
         recipe: How shadows are trained.
@@ -39,9 +51,6 @@ class Subject:
         running: The versions at work now, in the same words.
     """
 
-    splits: Splits
-    audit_set: AuditSet
-    jury: Jury
     evidence: Evidence
     recipe_stated: bool
     recipe: Recipe

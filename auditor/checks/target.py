@@ -11,10 +11,13 @@ from scipy.stats import binomtest
 
 from auditor.checks.subject import CONFIDENCE, MATERIAL, Subject, accuracies
 from auditor.findings import Check, CheckLevel, Completed, Endpoint, Metric, Role, Void
+from auditor.shadows import AuditSet
+from auditor.signals import class_probabilities
 from auditor.stats.auc import auc
-from auditor.stats.intervals import prediction_interval
+from auditor.stats.intervals import prediction_interval, proportion
+from auditor.target import Target
 
-__all__ = ["attack_ceiling", "label_order", "members_learned", "saturation", "stochastic"]
+__all__ = ["attack_ceiling", "doubt_of_answers", "label_order", "members_learned", "saturation", "stochastic"]
 
 Labels = npt.NDArray[np.int64]
 
@@ -24,6 +27,31 @@ _SATURATED_WARNS = 0.5
 _BY_CHANCE = 0.001
 _LEAST_PER_CLASS = 2  # one to fit a numbering to, one to judge it by
 _CEILING = 0.999  # of AUC
+_ASKED_AHEAD = 500  # members, before anything is planned to be trained
+
+
+def doubt_of_answers(target: Target, audit_set: AuditSet) -> str:
+    """Why the target may not be the model of these records, asked of some members ahead of a scan; empty: no doubt.
+
+    Args:
+        target: The audited model.
+        audit_set: Its members are asked, evenly spread over their order.
+    """
+    evaluated, classes = audit_set.evaluated, target.facts.num_classes
+    asked = np.unique(np.linspace(0, evaluated - 1, min(evaluated, _ASKED_AHEAD)).astype(np.int64))
+    named = class_probabilities(target, audit_set.records.inputs[asked]).argmax(1)
+    right = proportion(int((named == audit_set.records.labels[asked]).sum()), len(asked), unit="members")
+    if not _near_chance(right.value, classes):
+        return ""
+    return (
+        f"The model is right on {100 * right.value:.1f} % ({100 * right.low:.1f} to {100 * right.high:.1f} %) of "
+        f"{len(asked):,} members, and chance is {100 / classes:.2g} %: is it the order of classes.txt, another "
+        "preprocessing, or a model that was not trained on them?"
+    )
+
+
+def _near_chance(accuracy: float, classes: int) -> bool:
+    return accuracy <= 1 / classes + min(_NEAR_CHANCE / classes, _MOST_ABOVE_CHANCE)
 
 
 def members_learned(subject: Subject) -> Check:
@@ -35,18 +63,18 @@ def members_learned(subject: Subject) -> Check:
     inside, outside = accuracies(subject.evidence.target.audit, subject.jury.membership)
     lead, classes = _Lead.of(subject), subject.splits.num_classes
     told = (
-        f"Accuracy is {inside:.1%} on members and {outside:.1%} on non-members. The difference lies between "
-        f"{lead.low:+.1%} and {lead.high:+.1%} ({CONFIDENCE:.0%} interval)."
+        f"Accuracy is {100 * inside:.1f} % on members and {100 * outside:.1f} % on non-members. The difference lies "
+        f"between {100 * lead.low:+.1f} % and {100 * lead.high:+.1f} % ({100 * CONFIDENCE:.0f} % interval)."
     )
     level, doubt = CheckLevel.FAIL, ""
-    if inside <= 1 / classes + min(_NEAR_CHANCE / classes, _MOST_ABOVE_CHANCE):
+    if _near_chance(inside, classes):
         doubt = "On its own training records that is near chance: check mean, std, channel order and classes.txt."
     elif lead.high < 0:
         doubt = "The model is worse on members: are the splits swapped, or is this another model's training data?"
     elif lead.behind_shadows:
         doubt = (
-            f"Shadows are better on their own records by {lead.shadows:.1%}, this model is not: it was trained on "
-            "other records, or otherwise."
+            f"Shadows are better on their own records by {100 * lead.shadows:.1f} %, this model is not: it was "
+            "trained on other records, or otherwise."
         )
     elif lead.low <= 0:
         level = CheckLevel.WARN
@@ -108,17 +136,17 @@ def label_order(subject: Subject) -> Check | None:
         return None
     found = _renumbered(labels, subject.predicted)
     swapped = found.gain >= MATERIAL and found.p_value < _BY_CHANCE
-    told = f"Non-members are answered rightly in {found.as_numbered:.1%}"
+    told = f"Non-members are answered rightly in {100 * found.as_numbered:.1f} %"
     return Check(
         id="label-order",
         title="Order of the classes",
         level=CheckLevel.FAIL if swapped else CheckLevel.PASS,
         sentence=(
-            f"{told}, but in {found.as_numbered + found.gain:.1%} if classes were numbered otherwise ({found.moved:,} "
-            "change places): write classes.txt, one class name per line in the order of the model's outputs, or "
-            "number the labels so."
+            f"{told}, but in {100 * (found.as_numbered + found.gain):.1f} % if classes were numbered otherwise "
+            f"({found.moved:,} change places): write classes.txt, one class name per line in the order of the model's "
+            "outputs, or number the labels so."
             if swapped
-            else f"{told}; no other numbering of the classes does better by {MATERIAL:.0%} or more beyond chance."
+            else f"{told}; no other numbering of the classes is better by {100 * MATERIAL:g} % or more beyond chance."
         ),
         voids=(Void.NOTHING_FOUND, Void.PER_RECORD) if swapped else (),
     )
@@ -166,8 +194,8 @@ def saturation(subject: Subject) -> Check:
         title="Saturated probabilities",
         level=CheckLevel.WARN if share > _SATURATED_WARNS else CheckLevel.PASS,
         sentence=(
-            f"{share:.1%} of the released true-class probabilities are exactly 1 in float32; the attacks on scores "
-            "read the other classes instead."
+            f"{100 * share:.1f} % of the released true-class probabilities are exactly 1 in float32; the attacks on "
+            "scores read the other classes instead."
         ),
     )
 
@@ -222,4 +250,4 @@ def _at_ceiling(endpoint: Endpoint) -> bool:
 def _told(title: str, endpoint: Endpoint) -> str:
     if endpoint.metric is Metric.AUC:
         return f"{title} has AUC {endpoint.estimate.value:.4f}"
-    return f"{title} has TPR {endpoint.estimate.value:.1%} at {endpoint.fpr or 0.0:.1%} FPR"
+    return f"{title} has TPR {100 * endpoint.estimate.value:.1f} % at {100 * (endpoint.fpr or 0.0):.1f} % FPR"

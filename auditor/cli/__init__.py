@@ -5,6 +5,8 @@ torch and the other heavy libraries are imported inside the commands, so that `-
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -54,4 +56,5 @@ for command in (scan, plan, inspect, gate, diff, render, card, defend, attacks, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run privaudit and return its exit code; `arguments` defaults to the command line."""
+    atexit.register(gc.freeze)  # ends at once: collecting what torch holds would take seconds
     return run(cli, sys.argv[1:] if arguments is None else arguments)

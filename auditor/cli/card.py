@@ -25,7 +25,7 @@ def card(terminal: Terminal, report: Path, readme: Path) -> int:
     A section between two marks and entries of model-index are written, or written again; the rest stays as it is. A
     card that does not exist is made. Nothing is sent anywhere.
     """
-    from auditor.report import load_json, update_card, write_text
+    from auditor.report import load_json, update_card
 
     if readme.suffix.lower() != ".md":
         raise InputError(f"{readme}: a model card is a Markdown file.", "Name a file that ends in .md.")
@@ -36,7 +36,7 @@ def card(terminal: Terminal, report: Path, readme: Path) -> int:
     except InputError as error:
         raise InputError(f"{readme}: {error.message}", error.hint) from error
     if after != before:
-        write_text(readme, after)
+        _write(readme, after)
     terminal.emit(str(readme))
     return Exit.DONE
 
@@ -53,3 +53,13 @@ def _read(path: Path) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: the card is not UTF-8.", "Save it as UTF-8.") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the card; the remedy is another than that of a report, which has an option for its place."""
+    from auditor.report import write_text
+
+    try:
+        write_text(path, text)
+    except InputError as error:
+        raise InputError(error.message, "Name another model card.") from error

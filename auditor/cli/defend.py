@@ -26,7 +26,7 @@ class _Arguments(TypedDict):
 
 
 @click.command(short_help="Write the defended model as a folder.")
-@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
+@click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
     "--data",
     required=True,

@@ -13,7 +13,7 @@ from auditor.cli.exits import Exit
 from auditor.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from auditor.difference import Change, Difference
+    from auditor.difference.changes import Change, Difference
 
 __all__ = ["diff"]
 
@@ -29,12 +29,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def diff(terminal: Terminal, old: Path, new: Path) -> int:
     """Say what changed from OLD.json to NEW.json, reports of one model and its next version.
 
-    Primary attacks are compared record by record where both files are the report.json of a run folder, and both
-    audits evaluated the same records under the same key with the same attacker; exposed records one by one under the
-    same key. All else is compared unpaired, from both intervals. `privaudit gate --baseline` judges.
+    Primary attacks are compared record by record where both files are the report.json of a run folder, or the scans
+    kept their work in privaudit-runs/ here, their default, and both audits evaluated the same records under the same
+    key with the same attacker; exposed records one by one under the same key. All else is compared unpaired, from both
+    intervals. `privaudit gate --baseline` judges.
     """
-    from auditor.difference import compare
-    from auditor.kept_scores import read_kept
+    from auditor.difference.changes import compare
+    from auditor.difference.kept_scores import read_kept
     from auditor.report import load_json
 
     before, after = load_json(old), load_json(new)

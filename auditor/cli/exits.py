@@ -3,11 +3,12 @@
 Python ends with 1 on an uncaught exception, Click on an abort or a broken pipe, Rich on a broken pipe: none of them
 may be mistaken for 1, "violated". So Click's own runner is not used: it would turn an EOFError from a truncated
 file into "aborted" and a closed pipe into 1. SIGTERM, what a scheduler or a container sends, is an interrupt like
-Ctrl-C: work is ended in order, and the code is 130, not the 143 of a process that was shot.
+Ctrl-C: workers are ended, finished work is kept, and the code is 130, not the 143 of a process that was shot.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -15,7 +16,6 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from io import StringIO
 from types import FrameType
 
 import click
@@ -28,6 +28,7 @@ __all__ = ["Exit", "run"]
 
 _NAME = "privaudit"
 _COMPLETE = "_PRIVAUDIT_COMPLETE"
+_GOES_ON = "scan"
 
 
 class Exit(IntEnum):
@@ -53,7 +54,13 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         with _termination_interrupts(), _parse(command, arguments, terminal) as context:
             return int(command.invoke(context))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: whatever comes is explained
-        return _explain(error, terminal)
+        return _explain(error, terminal, _named(command, arguments))
+
+
+def _named(command: click.Command, arguments: Sequence[str]) -> str:
+    """Which command was asked for; empty where none was."""
+    known = command.commands if isinstance(command, click.Group) else {}
+    return next((argument for argument in arguments if argument in known), "")
 
 
 @contextmanager
@@ -73,15 +80,19 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _explain(error: Exception | KeyboardInterrupt, terminal: Terminal) -> int:
+def _explain(error: Exception | KeyboardInterrupt, terminal: Terminal, named: str) -> int:
     match error:
         case click.exceptions.Exit():
             return error.exit_code
         case KeyboardInterrupt() | click.Abort():
-            terminal.error("Interrupted. The same command, run again, goes on where it stopped.")
+            again = "goes on where it stopped" if named == _GOES_ON else "starts from its beginning"
+            terminal.error(f"Interrupted. The same command, run again, {again}.")
             return Exit.INTERRUPTED
+        case click.exceptions.NoArgsIsHelpError():
+            terminal.say(error.format_message())
+            return Exit.USAGE
         case click.ClickException():
-            terminal.say(_told_by_click(error))
+            terminal.error(_misused(error))
             return Exit.USAGE
         case PrivauditError():
             terminal.error(str(error))
@@ -99,13 +110,20 @@ def _parse(command: click.Command, arguments: Sequence[str], terminal: Terminal)
         raise click.exceptions.Exit(Exit.DONE) from None
 
 
-def _told_by_click(error: click.ClickException) -> str:
-    buffer = StringIO()
-    error.show(file=buffer)
-    return buffer.getvalue().rstrip("\n")
+def _misused(error: click.ClickException) -> str:
+    """What Click complains of in one sentence, and where to read on; its own words would take three lines or more."""
+    told = " ".join(error.format_message().split())
+    told = told if told.endswith((".", "?")) else f"{told}."
+    if not isinstance(error, click.UsageError):
+        return told
+    return f"{told} See {error.ctx.command_path if error.ctx else _NAME} --help."
 
 
 def _internal(error: Exception, terminal: Terminal) -> int:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        mute_stdout()
+        terminal.error("No space is left on the device that is written to.")
+        return Exit.USAGE
     if terminal.debug:
         terminal.say("".join(traceback.format_exception(error)))
     what = " ".join(f"{type(error).__name__}: {error}".split())

@@ -42,11 +42,12 @@ def gate(
 ) -> int:
     """Hold REPORT.json against a policy: exit code 0 where it is met, 1 where it is violated, 3 where neither is shown.
 
-    Every rule is printed with the number that decided it, its interval, its limit and every waiver. Files are made as
-    by `render`, with what the policy says in them.
+    Every rule is printed with the number that decided it, its interval, its limit and every waiver; then what no rule
+    judged. Files are made as by `render`, with what the policy says in them.
     """
-    from auditor.kept_scores import read_kept
-    from auditor.pairing import ALONE
+    from auditor.battery.known import refuse_unknown_attacks
+    from auditor.difference.kept_scores import read_kept
+    from auditor.difference.pairing import ALONE
     from auditor.policy import judge
     from auditor.policy_file import Policy, read_policy
     from auditor.report import check_outputs, load_json
@@ -54,7 +55,11 @@ def gate(
     files = tuple(dict.fromkeys(outputs))
     check_outputs(files)
     audited = load_json(report)
-    asked = Policy() if policy is None else read_policy(policy)
+    asked = Policy()
+    if policy is not None:
+        asked = read_policy(policy)
+        told = [*(one.card.id for one in audited.membership), *(one.card.id for one in audited.inversion)]
+        refuse_unknown_attacks(asked, policy, told)
     if checkpoint is not None:
         _refuse_another(audited, report, checkpoint)
     last, kept = None, ALONE
@@ -62,27 +67,24 @@ def gate(
         last = load_json(baseline)
         kept = read_kept(baseline, last), read_kept(report, audited)
     named = judgement.named(policy)
-    found = judge(audited, asked, now=judgement.now(), baseline=last, kept=kept, named=named)
+    compared = judgement.of_model(audited, _compared(audited, checkpoint))
+    found = judge(audited, asked, now=judgement.now(), baseline=last, kept=kept, named=named, compared=compared)
     stated = "the report" if asked.gate.release is None else "the policy"
     release = judgement.line("release", f"{found.release}, as {stated} says")
-    for line in (*judgement.told(found), release, _of_what(audited, checkpoint)):
+    for line in (*judgement.told(found), release):
         terminal.emit(line)
     made.write(terminal, audited, files, found, github=github)
     return judgement.conclude(terminal, found)
 
 
-def _of_what(audited: AuditReport, checkpoint: Path | None) -> str:
-    from auditor.report.text import short
-
+def _compared(audited: AuditReport, checkpoint: Path | None) -> str:
+    """How far what is to go out was held against the report."""
     if checkpoint is None:
-        compared = "no file was compared with it, --checkpoint does that"
-    else:
-        from auditor.checkpoint.likeness import in_words, settings_beside
-        from auditor.checkpoint.weights import locate
+        return "no file was compared with it, --checkpoint does that"
+    from auditor.checkpoint.likeness import in_words, settings_beside
+    from auditor.checkpoint.weights import locate
 
-        compared = f"the file shown is that one, {in_words(settings_beside(audited.model, locate(checkpoint).folder))}"
-    named = f"{short(audited.model.name)}, sha256 {_start(audited.model.sha256)}"
-    return judgement.line("model", f"{named}: {compared}")
+    return f"the file shown is that one, {in_words(settings_beside(audited.model, locate(checkpoint).folder))}"
 
 
 def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> None:

@@ -15,7 +15,7 @@ __all__ = ["inspect"]
 
 
 @click.command(short_help="Say what a checkpoint is, without running anything in it.")
-@click.argument("checkpoint", type=click.Path(exists=True, path_type=Path))
+@click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--arch", metavar="NAME", help="Architecture: a timm name or module.py:factory.")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 @click.pass_obj

@@ -1,4 +1,4 @@
-"""A gate on the terminal: every rule on one line, every waiver, and the exit code that it ends with."""
+"""A gate on the terminal: every rule on one line, every waiver, what was not judged, and the exit code at its end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from auditor.cli.terminal import Terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from auditor.findings import AuditReport
     from auditor.policy import Gate, Ruling
 
-__all__ = ["conclude", "line", "named", "now", "told"]
+__all__ = ["conclude", "line", "named", "now", "of_model", "told"]
 
 _MANUAL = "docs/gate.md"
 _WIDTH = 13
@@ -34,6 +35,13 @@ def named(policy: Path | None, fail_on: str | None = None) -> str:
     return " and ".join(asked) or DEFAULT
 
 
+def of_model(audited: AuditReport, compared: str) -> str:
+    """Which model a report is of, and what was compared with it."""
+    from auditor.report.text import short
+
+    return f"{short(audited.model.name)}, sha256 {short(audited.model.sha256[:16])}: {compared}"
+
+
 def line(label: str, text: str, width: int = _WIDTH) -> str:
     """A label in its column and one line of text behind it, harmless on a terminal whatever it holds."""
     from auditor.report.text import clean
@@ -42,13 +50,15 @@ def line(label: str, text: str, width: int = _WIDTH) -> str:
 
 
 def told(found: Gate) -> Iterator[str]:
-    """Every rule on one line, and every waiver."""
+    """Every rule on one line, every waiver, and what else a reader has to know of the judgement."""
     from auditor.report.rulings import idle
 
     for ruling in found.rulings:
         yield line(ruling.outcome, _ruled(ruling))
     for waiver in found.idle_waivers:
         yield line("waiver", idle(waiver, found))
+    for note in found.notes:
+        yield line(note.about, note.sentence)
 
 
 def _ruled(ruling: Ruling) -> str:

@@ -33,7 +33,10 @@ def _names(context: click.Context, option: click.Parameter, value: str | None) -
 
 def _names_or_none(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     """The same, where `none` stands for an empty list."""
-    return () if value == "none" else _names(context, option, value)
+    names = () if value == "none" else _names(context, option, value)
+    if names and "none" in names:
+        raise click.BadParameter("none stands alone.", context, option)
+    return names
 
 
 def _access(_context: click.Context, _option: click.Parameter, value: str) -> Access:
@@ -78,7 +81,7 @@ class AuditArguments(TypedDict):
 
 
 _ARGUMENTS = (
-    click.argument("checkpoint", type=click.Path(exists=True, path_type=Path)),
+    click.argument("checkpoint", type=click.Path(path_type=Path)),
     click.option(
         "--data",
         required=True,

@@ -15,8 +15,8 @@ from auditor.cli.terminal import Terminal
 from auditor.errors import InputError
 
 if TYPE_CHECKING:
+    from auditor.difference.pairing import Kept
     from auditor.findings import AuditReport, Severity
-    from auditor.pairing import Kept
     from auditor.policy import Gate
     from auditor.policy_file import Policy
 
@@ -99,15 +99,13 @@ class _Question:
 
     def judged(self, report: AuditReport) -> Gate | None:
         """The gate; None where nothing was asked."""
-        from auditor.kept_scores import read_kept
-        from auditor.pairing import ALONE
+        from auditor.difference.kept_scores import read_kept
+        from auditor.difference.pairing import ALONE
         from auditor.policy import judge
 
         if self.policy is None and self.fail_on is None:
             return None
-        after = ALONE[1]
-        if self.baseline is not None and self.run_dir is not None:
-            after = read_kept(self.run_dir / "report.json", report)
+        after = ALONE[1] if self.baseline is None else read_kept((self.run_dir or Path()) / "report.json", report)
         return judge(
             report,
             self.policy,
@@ -116,13 +114,14 @@ class _Question:
             baseline=self.baseline,
             kept=(self.before, after),
             named=self.named,
+            compared=judgement.of_model(report, "it is the one that this scan audited"),
         )
 
 
 def _question(policy: Path | None, fail_on: str | None, baseline: Path | None, run_dir: Path | None) -> _Question:
+    from auditor.difference.kept_scores import read_kept
+    from auditor.difference.pairing import ALONE
     from auditor.findings import Severity
-    from auditor.kept_scores import read_kept
-    from auditor.pairing import ALONE
     from auditor.policy_file import read_policy
     from auditor.report import load_json
 

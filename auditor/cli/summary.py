@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import starmap
 
 from rich.text import Text
 
@@ -13,6 +14,7 @@ from auditor.findings import (
     CheckLevel,
     DefenseResult,
     Failed,
+    Family,
     InversionResult,
     Severity,
     Skipped,
@@ -24,6 +26,8 @@ from auditor.threat import Access
 
 __all__ = ["summary"]
 
+_NAMED = 4
+_LISTED = " (the report names each)"
 _STYLES = {
     VerdictState.LEAK_FOUND: "bold red",
     VerdictState.NOTHING_FOUND: "green",
@@ -55,9 +59,15 @@ def _state(verdict: Verdict) -> Text:
 
 
 def _judged(report: AuditReport) -> Iterator[Text]:
-    for verdict in report.verdicts:
-        if verdict.access is report.plan.release:
-            yield _plain(verdict.sentence)
+    """The sentences of the declared release, then why another release has no answer; equal ones once."""
+    told: dict[tuple[Family, str], list[Access]] = {}
+    declared = [verdict for verdict in report.verdicts if verdict.access is report.plan.release]
+    for verdict in (*declared, *(one for one in report.verdicts if one.state is VerdictState.CANNOT_SAY)):
+        releases = told.setdefault((verdict.family, verdict.sentence), [])
+        if verdict.access not in releases:
+            releases.append(verdict.access)
+    for (family, sentence), releases in told.items():
+        yield _plain(f"{family}, {' and '.join(releases)}: {sentence}")
 
 
 def _severity(report: AuditReport) -> Iterator[str]:
@@ -82,25 +92,39 @@ def _canaries(report: AuditReport) -> Iterator[str]:
 
 
 def _missing(report: AuditReport) -> Iterator[str]:
-    skipped: dict[str, list[str]] = {}
+    """What failed, by name; what was skipped, in one line for each reason."""
+    skipped: dict[str, dict[str, list[str]]] = {}
+    for kind, name, status, reason in _without_result(report):
+        if status == "failed":
+            yield f"failed {name}: {reason}"
+        else:
+            skipped.setdefault(reason, {}).setdefault(kind, []).append(name)
+    for reason, kinds in skipped.items():
+        counted = any(len(names) > _NAMED for names in kinds.values())
+        yield f"skipped {', '.join(starmap(_named, kinds.items()))}: {reason}{_LISTED if counted else ''}"
+
+
+def _without_result(report: AuditReport) -> Iterator[tuple[str, str, str, str]]:
+    """Kind, name, status and reason of whatever was not carried through."""
     for result in report.membership:
         match result.outcome:
             case Skipped(reason=reason):
-                skipped.setdefault(reason, []).append(result.card.id)
+                yield "membership attacks", result.card.id, "skipped", reason
             case Failed(error=error):
-                yield f"failed {result.card.id}: {error}"
-    others: tuple[InversionResult | DefenseResult, ...] = (
-        *report.inversion,
-        *report.defenses,
-        *report.defenses_not_planned,
-    )
-    for other in others:
-        if other.status == "skipped":
-            skipped.setdefault(other.reason, []).append(other.card.id)
-        elif other.status == "failed":
-            yield f"failed {other.card.id}: {other.reason}"
-    for reason, names in skipped.items():
-        yield f"skipped {', '.join(names)}: {reason}"
+                yield "membership attacks", result.card.id, "failed", error
+    others: dict[str, tuple[InversionResult | DefenseResult, ...]] = {
+        "inversion attacks": report.inversion,
+        "defenses": (*report.defenses, *report.defenses_not_planned),
+    }
+    for kind, results in others.items():
+        for other in results:
+            if other.status in {"skipped", "failed"}:
+                yield kind, other.card.id, other.status, other.reason
+
+
+def _named(kind: str, names: Sequence[str]) -> str:
+    """A few by name, many only by their number."""
+    return ", ".join(names) if len(names) <= _NAMED else f"{len(names)} {kind}"
 
 
 def _doubts(report: AuditReport) -> Iterator[str]:

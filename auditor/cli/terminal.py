@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from auditor.errors import InputError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -54,12 +56,20 @@ class Terminal:
         self.say(f"Error: {text}", style="bold red")
 
     def emit(self, text: str) -> None:
-        """Write one piece of the artifact to stdout; a reader who has left does not change how the command ends."""
+        """Write one piece of the artifact to stdout; a reader who has left does not change how the command ends.
+
+        Raises:
+            InputError: stdout takes nothing, as on a full disk.
+        """
         try:
             sys.stdout.write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode() + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
             mute_stdout()
+        except OSError as error:
+            mute_stdout()
+            why = (error.strerror or "unknown error").lower()
+            raise InputError(f"Standard output cannot be written: {why}.") from error
 
 
 def mute_stdout() -> None:

@@ -30,8 +30,8 @@ from auditor.target import Target
 __all__ = ["Bench", "advise", "compare_all", "not_planned"]
 
 _VOID = (
-    "Whoever holds the file leaves an output-time defense away: with released weights {title} buys nothing, and only "
-    "training-time defenses count there."
+    "Whoever holds the file can switch an output-time defense off: with released weights {title} buys nothing, and "
+    "only training-time defenses count there."
 )
 
 

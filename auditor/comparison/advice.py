@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from auditor.battery.attacks import CARDS
 from auditor.findings import DefenseAdvice, DefenseProbeResult, DefenseResult, StrongestAttack
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
@@ -13,6 +14,7 @@ __all__ = ["MOST_ACCURACY_LOST", "advise"]
 
 MOST_ACCURACY_LOST = 0.02
 _CHANCE = 0.5
+_LABELS = "labels-only"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def _advise(results: Sequence[DefenseResult], release: Access) -> DefenseAdvice 
         strongest=None if best is None else best.strongest,
         accuracy_change=None if best is None else best.result.accuracy_change,
         sentence=_none_of(candidates) if best is None else _sentence(best),
-        not_stopped=_not_stopped(candidates if best is None else [best], release),
+        not_stopped=_not_stopped(candidates if best is None else [best], release, advised=best is not None),
     )
 
 
@@ -81,15 +83,34 @@ def _candidates(results: Sequence[DefenseResult], release: Access) -> Iterator[_
 
 def _sentence(best: _Candidate) -> str:
     strongest, result = best.strongest, best.result
-    verdict = "leaks less" if strongest.change.high < 0 else "was not shown to leak less"
-    cost = result.accuracy_change
-    accuracy = "" if cost is None else f" Accuracy changes by {_points(cost)}."
+    within = "" if strongest.change.high < 0 else " It was not shown to leak less."
     seeds = "one seed" if result.seeds == 1 else f"{result.seeds} seeds"
+    way = "Releasing labels only" if result.card.id == _LABELS else f"This file with {result.card.title}"
     return (
-        f"This file with {result.card.title} {verdict}: on records on which nothing was chosen, the strongest adaptive "
-        f"attack reaches AUC {_about(strongest.adaptive)} instead of {_about(strongest.undefended)}.{accuracy} "
+        f"{way}: the strongest attack that knows of it ({_title(strongest.attack_id)}) reaches "
+        f"{_against(strongest)} on which nothing was chosen.{within}{_cost(result.accuracy_change)} "
         f"That speaks of this file, {seeds}."
     )
+
+
+def _title(attack_id: str) -> str:
+    return next((card.title for card in CARDS if card.id == attack_id), attack_id)
+
+
+def _against(strongest: StrongestAttack) -> str:
+    """Both numbers, with n once where it is the same."""
+    after, before = strongest.adaptive, strongest.undefended
+    if after.n == before.n:
+        return f"AUC {_about(after)} instead of {_about(before)}, both on {_counted(after)}"
+    return f"AUC {_about(after)} on {_counted(after)} instead of {_about(before)} on {_counted(before)}"
+
+
+def _cost(change: Estimate | None) -> str:
+    if change is None:
+        return ""
+    if change.low == change.high == 0:
+        return f" Accuracy does not change ({_counted(change)})."
+    return f" Accuracy changes by {_points(change)}."
 
 
 def _none_of(candidates: Sequence[_Candidate]) -> str:
@@ -103,15 +124,16 @@ def _none_of(candidates: Sequence[_Candidate]) -> str:
     )
 
 
-def _not_stopped(candidates: Sequence[_Candidate], release: Access) -> str:
-    """What still works: the strongest attack, and what exists only because of the defense."""
+def _not_stopped(candidates: Sequence[_Candidate], release: Access, *, advised: bool) -> str:
+    """What still works: the strongest attack, whose number the advice tells, and what exists only for the defense."""
     told = []
     for one in candidates:
         title = one.result.card.title
         if one.strongest.adaptive.low > _CHANCE:
-            told.append(f"{one.strongest.attack_id} against {title} (AUC {_about(one.strongest.adaptive)})")
+            attack = _title(one.strongest.attack_id)
+            told.append(attack if advised else _numbered(f"{attack} against {title}", one.strongest.adaptive))
         told += [
-            f"{_attacked(probe, title)} (AUC {_about(probe.auc)})"
+            _numbered(_attacked(probe, title), probe.auc)
             for probe in one.result.probes
             if probe.auc is not None and probe.auc.low > _CHANCE and release.includes(probe.access)
         ]
@@ -126,8 +148,12 @@ def _attacked(probe: DefenseProbeResult, defense: str) -> str:
     )
 
 
+def _numbered(attack: str, auc: Estimate) -> str:
+    return f"{attack}, AUC {_about(auc)}, {_counted(auc)}"
+
+
 def _about(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f}; {_counted(estimate)})"
+    return f"{estimate.value:.2f} ({100 * estimate.confidence:g} % interval {estimate.low:.2f}–{estimate.high:.2f})"
 
 
 def _points(change: Estimate) -> str:
@@ -136,4 +162,4 @@ def _points(change: Estimate) -> str:
 
 
 def _counted(estimate: Estimate) -> str:
-    return ", ".join(f"{count:,} {unit}" for unit, count in estimate.n.items())
+    return " and ".join(f"{count:,} {unit}" for unit, count in estimate.n.items())

@@ -46,8 +46,9 @@ class NullExcess:
         access: For which access.
         null: AUC of the primary attack on models that never saw the record.
         excess: The target's paired excess over it.
-        significant: Whether the excess is beyond what null models may have missed of a shift, at the family-wise level
-            shared by the accesses.
+        beyond: The same less what null models may have missed of a shift, at the family-wise level shared by the
+            accesses.
+        significant: Whether that is above 0.
         shift: Whether the null itself lies above .5.
         leans: Whether it does with 80 % certainty at least.
         scores: The null's score per audit record, float64 [record], for its curve.
@@ -56,6 +57,7 @@ class NullExcess:
     access: Access
     null: Measurement
     excess: Measurement
+    beyond: Measurement
     significant: bool
     shift: bool
     leans: bool
@@ -81,6 +83,7 @@ def owner_label_excess(
     member = jury.membership
     coin = generator(seed, "owner-label null").random(len(member)) < 0.5
     each = np.stack([attack.score(evidence.attacking(nulls.answers.model(index))) for index in range(2)])
+    error = limits.family_wise_error / len(Access)
     found = excess_over_null(
         attack.score(evidence),
         each,
@@ -88,6 +91,7 @@ def owner_label_excess(
         member,
         unlearned=_UNLEARNED,
         confidence=limits.confidence,
+        error=error,
         groups=jury.groups,
     )
     access = attack.card.access
@@ -99,7 +103,12 @@ def owner_label_excess(
         excess=Measurement(
             name=f"Excess of the target's AUC ({access})", estimate=found.estimate, against="owner-label null"
         ),
-        significant=found.p_value <= limits.family_wise_error / len(Access),
+        beyond=Measurement(
+            name=f"That excess less what null models may have missed ({access})",
+            estimate=found.beyond,
+            against=f"0, with an error of {100 * error:.1f} % on each side",
+        ),
+        significant=found.p_value <= error,
         shift=found.null.low > 0.5,
         leans=found.null_p_value <= _LEANS,
         scores=np.where(np.where(member, nulls.halves[0], coin), each[1], each[0]),
@@ -123,14 +132,21 @@ def owner_label_result(excesses: Sequence[NullExcess], jury: Jury) -> ControlRes
         question="What does the split alone give, on models that never saw the record?",
         status="warn" if shift else "pass",
         sentence=f"{_null_told(shift=shift, leans=leans)} {_NOT_SEEN}",
-        measurements=tuple(measurement for one in excesses for measurement in (one.null, one.excess)),
+        measurements=(
+            *(told for one in excesses for told in (one.null, one.excess)),
+            *(one.beyond for one in excesses),
+        ),
         roc=plain_curve(excesses[-1].scores, jury.membership),
     )
 
 
 _NOT_SEEN = (
     "What the target learned of a difference between the splits passes for a leak where these models learned less than "
-    f"{1 - _UNLEARNED:.0%} of it; only a random split rules that out."
+    f"{100 * (1 - _UNLEARNED):.0f} % of it; only a random split rules that out."
+)
+_TESTED = (
+    f"Significant means: by more than {100 * _UNLEARNED / (1 - _UNLEARNED):.0f} % of how far they lie above 0.5, which "
+    "two models may have missed."
 )
 
 
@@ -138,12 +154,12 @@ def _null_told(*, shift: bool, leans: bool) -> str:
     if shift:
         return (
             "Models that never saw the records already order members above non-members: the split alone gives part of "
-            "the result, so a leak needs a significant excess over them."
+            f"the result, so a leak needs a significant excess over them. {_TESTED}"
         )
     if leans:
         return (
-            "Models that never saw the records do not tell members from non-members beyond chance, but lean that way: "
-            "where they do, a leak needs a significant excess over them."
+            "Models that never saw the records score members a little higher than non-members, which may be chance: "
+            f"where they do, a leak needs a significant excess over them. {_TESTED}"
         )
     return "Models that never saw the records do not tell members from non-members."
 
@@ -175,10 +191,13 @@ def instrument_null(scored: Sequence[Scored], jury: Jury, limits: Limits, seed: 
         status="pass" if alarms <= allowed and reads_zero else "fail",
         sentence=(
             f"With labels drawn at random the primary tests rejected in {alarms} of {_RELABELLINGS} draws "
-            f"(up to {allowed} agree with {limits.family_wise_error:.0%}); signals without a leak "
+            f"(up to {allowed} agree with {100 * limits.family_wise_error:.0f} %); signals without a leak "
             + ("gave AUC 0.5." if reads_zero else "did not give AUC 0.5.")
         ),
-        measurements=(Measurement(name=name, estimate=rate, against=f"{limits.family_wise_error:.0%}"), *zero_leak),
+        measurements=(
+            Measurement(name=name, estimate=rate, against=f"{100 * limits.family_wise_error:.0f} %"),
+            *zero_leak,
+        ),
         voids=() if alarms <= allowed and reads_zero else (Void.LEAK_FOUND, Void.NOTHING_FOUND),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from auditor.verdict import AccessFacts
 
 __all__ = ["Panel", "run_controls", "secondary_note"]
 
+_CHANCE = 0.5
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -31,9 +33,18 @@ class Panel:
     planted: Planted
     results: tuple[ControlResult, ...]
 
-    def facts(self, scored: Sequence[Scored], evidence: Evidence, jury: Jury, limits: Limits) -> list[AccessFacts]:
-        """What the verdict needs to know about each access."""
-        return [self._of_access(access, scored, evidence, jury, limits) for access in Access]
+    def facts(
+        self,
+        scored: Sequence[Scored],
+        evidence: Evidence,
+        jury: Jury,
+        limits: Limits,
+        *,
+        random_split: bool | None = None,
+    ) -> list[AccessFacts]:
+        """What the verdict needs to know about each access; `random_split` is what the owner states."""
+        found = [self._of_access(access, scored, evidence, jury, limits) for access in Access]
+        return [replace(one, random_split=bool(random_split)) for one in found]
 
     def _of_access(
         self, access: Access, scored: Sequence[Scored], evidence: Evidence, jury: Jury, limits: Limits
@@ -55,6 +66,8 @@ class Panel:
             leans=excess is not None and excess.leans,
             matched_significant=matched,
             excess_significant=None if excess is None else excess.significant,
+            excess_tested=None if excess is None else excess.beyond.estimate,
+            attack="" if own is None else own.attack.card.title,
         )
 
 
@@ -98,7 +111,8 @@ def run_controls(
 def secondary_note(choice: SecondaryChoice, title: str) -> str:
     """A sentence about the best secondary attack, for the verdict."""
     value = choice.reported_value
+    above = ": above chance, but not corrected, so it decides nothing" if value.low > _CHANCE else ""
     return (
         f"The best of {choice.chosen_from} secondary attacks ({title}), chosen on one half, reached AUC "
-        f"{value.value:.3f} ({value.low:.3f} to {value.high:.3f}) on the other."
+        f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f}) on the other{above}."
     )

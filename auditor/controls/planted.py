@@ -102,7 +102,9 @@ def _sentence(found: Sequence[Measurement], size: str) -> str:
     if not found:
         return "No shadow-based primary attack ran, so nothing could be planted."
     least = min(one.estimate.value for one in found)
-    return f"A planted leak of {size} was found again in {least:.0%} of {_PLANTINGS} plantings or more."
+    share = f"all {_PLANTINGS}" if least == 1 else f"{round(least * _PLANTINGS)} of {_PLANTINGS}"
+    rarest = ", at the access where that was rarest" if least < 1 and len(found) > 1 else ""
+    return f"A planted leak of {size} was found again in {share} plantings{rarest}."
 
 
 def _dose(

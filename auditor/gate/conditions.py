@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from auditor.difference import Change, compare
+from auditor.difference.changes import Change, compare
 from auditor.findings import (
     CanaryBound,
     CheckLevel,
@@ -18,7 +18,8 @@ from auditor.findings import (
     PrivacyClaim,
     Skipped,
 )
-from auditor.gate.hearing import Hearing, number_apart, with_interval
+from auditor.gate.hearing import Hearing
+from auditor.gate.numbers import number_apart, with_interval
 from auditor.gate.ruling import Outcome, Ruling
 from auditor.policy_file import Rule
 

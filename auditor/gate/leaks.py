@@ -8,7 +8,8 @@ from math import isclose
 from typing import Literal
 
 from auditor.findings import AttackResult, Endpoint, Family, InversionResult, Measurement, Metric, VerdictState
-from auditor.gate.hearing import Hearing, metric_in_words, number_apart, with_interval
+from auditor.gate.hearing import Hearing
+from auditor.gate.numbers import metric_in_words, number_apart, with_interval
 from auditor.gate.ruling import Outcome, Ruling
 from auditor.limits import Limits, declared, declared_share
 from auditor.policy_file import Rule

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal, TypeAlias
 
-from auditor.findings import Measurement
+from auditor.findings import Family, Measurement, VerdictState
 from auditor.policy_file import Rule, Waiver
 from auditor.threat import Access
 
-__all__ = ["Asked", "Gate", "Outcome", "Ruling"]
+__all__ = ["NOT_COMPARED", "Asked", "Gate", "Note", "Outcome", "Ruling", "Unjudged"]
+
+NOT_COMPARED = "no file was compared with the report"
 
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 Asked: TypeAlias = Rule | Literal["complete"]
@@ -57,6 +59,32 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A question that the audit answered and no rule asked about.
+
+    Attributes:
+        family: Which.
+        state: What the verdict at the release says; None: the report holds none.
+        sentence: Why nothing asked, and what the verdict says.
+    """
+
+    family: Family
+    state: VerdictState | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a reader has to know of a judgement and no rule says: about what, and the rest of the sentence.
+
+    The sentence may hold names from the report as they are.
+    """
+
+    about: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """The answer to "may it go out?", rule by rule.
 
@@ -66,6 +94,9 @@ class Gate:
         waivers: Those of the policy, whether they hold or not.
         judged_at: The moment of judgement.
         policy: What was asked by, as a reader knows it: the name of a file, never its path.
+        compared: What was compared with the report, so that it is that of the model which goes out.
+        unjudged: The questions that no rule asked about.
+        idle_baseline: Whether a report of the last release was given that no rule asks for.
     """
 
     release: Access
@@ -73,6 +104,9 @@ class Gate:
     waivers: tuple[Waiver, ...]
     judged_at: datetime
     policy: str
+    compared: str = NOT_COMPARED
+    unjudged: tuple[Unjudged, ...] = ()
+    idle_baseline: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -88,8 +122,23 @@ class Gate:
             more = f" Likewise: {_listed(decisive[1:])}." if decisive[1:] else ""
             return f"{decisive[0].rule}: {decisive[0].sentence}{more}"
         waived = [one for one in self.rulings if one.waiver is not None and one.outcome != "pass"]
-        told = f"Every rule is met at release {self.release}: {_listed(decisive)}."
-        return f"{told} Met by waiver only: {_listed(waived)}." if waived else told
+        told = [f"Every rule is met at release {self.release}: {_listed(decisive)}."]
+        if waived:
+            told.append(f"Met by waiver only: {_listed(waived)}.")
+        if self.unjudged:
+            left = ", ".join(f"{one.family} ({one.state or 'no verdict'})" for one in self.unjudged)
+            told.append(f"Not judged: {left}.")
+        return " ".join(told)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Of what model it is said, what was not judged, and what was given in vain."""
+        idle = "not used: of a policy only no_worse_than_last asks for the report of the last release."
+        return (
+            Note("model", self.compared),
+            *(Note(one.family, one.sentence) for one in self.unjudged),
+            *((Note("baseline", idle),) if self.idle_baseline else ()),
+        )
 
     @property
     def day(self) -> date:

@@ -22,11 +22,12 @@ from auditor.findings import AttackCard, InversionResult, Measurement, QueryPoin
 from auditor.inversion.given import Rebuilt
 from auditor.inversion.scene import Scene
 from auditor.inversion.similarity import structural_similarity
+from auditor.limits import LEAST_CLASSES
 from auditor.stats.estimate import Estimate
 from auditor.stats.intervals import mean, proportion
 from auditor.stats.multiplicity import holm
 from auditor.threat import Access
-from auditor.verdict import LEAST_CLASSES, InversionFacts
+from auditor.verdict import InversionFacts
 from reference_attacks.inversion.material import Inverted
 
 __all__ = [
@@ -170,15 +171,17 @@ def inversion_facts(
     facts = []
     for access in Access:
         ran = [one for one in results if one.status == "completed" and access.includes(one.card.access)]
+        rebuilt = max((one.classes for one in ran), default=len(classes))
         facts.append(
             InversionFacts(
                 access=access,
                 attacks=len(ran),
-                classes=max((one.classes for one in ran), default=len(classes)),
+                classes=rebuilt,
                 record_found=tuple(one.card.title for one in ran if one.record_found),
                 class_found=tuple(one.card.title for one in ran if one.class_found),
                 class_measured=any(one.class_p_value is not None for one in ran),
                 class_is_person=person,
+                left_out=len(classes) - rebuilt,
             )
         )
     return facts

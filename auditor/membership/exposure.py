@@ -62,7 +62,7 @@ def exposed_records(
     attack = primary.attack
     without = int((~evidence.shadow_membership).sum(0).min())
     if without < _LEAST_WITHOUT:
-        reason = f"needs {_LEAST_WITHOUT} shadows without each record, and there are {without}: more shadows are needed"
+        reason = f"that takes {_LEAST_WITHOUT} shadows without each record, and there are {without}"
         return RecordExposure(status="skipped", reason=reason)
     if any(Void.PER_RECORD in doubt.voids for doubt in doubts):
         return RecordExposure(status="skipped", reason="a check that did not pass voids p-values of single records")

@@ -36,7 +36,7 @@ from auditor.laboratory import Answers
 from auditor.limits import Limits
 from auditor.membership.evidence import Attack, Context, Evidence
 from auditor.membership.measure import Jury, Scored, choose_secondary, run_attack, strongest_primary
-from auditor.stats.estimate import Estimate
+from auditor.report.text import phrase
 from auditor.stats.low_fpr import Standing, standing, tpr_at_fpr
 from auditor.threat import Access
 from reference_attacks.membership import tail
@@ -157,7 +157,7 @@ def answer_with_shadows(before: InstantAnswer, scored: Sequence[Scored]) -> Inst
     then = (
         f"At this n LiRA's TPR at {fpr} FPR is for the appendix only."
         if found.appendix
-        else f"LiRA on scores, with shadows, then found a TPR of {_share(found.estimate)} at {fpr} FPR."
+        else f"LiRA on scores, with shadows, then found a TPR of {phrase(found.estimate, 'share')} at {fpr} FPR."
     )
     return InstantAnswer(tail=before.tail, sentence=f"{first} {then}", found=(measured,))
 
@@ -200,11 +200,11 @@ def _best_told(scored: Sequence[Scored], choice: SecondaryChoice | None) -> str:
     if choice is not None:
         title = next(one.attack.card.title for one in scored if one.attack.card.id == choice.attack_id)
         chosen = f"best of {choice.chosen_from} attacks, chosen on one half of the records"
-        return f"{title} ({chosen}) reaches AUC {_auc(choice.reported_value)} on the other half"
+        return f"{title} ({chosen}) reaches AUC {phrase(choice.reported_value)} on the other half"
     declared = strongest_primary([one for one in scored if one.role is Role.PRIMARY])
     if declared is None or not isinstance(declared.outcome, Completed):
         return "no attack on the target alone ran"
-    return f"{declared.attack.card.title} reaches AUC {_auc(declared.outcome.endpoints[0].estimate)}"
+    return f"{declared.attack.card.title} reaches AUC {phrase(declared.outcome.endpoints[0].estimate)}"
 
 
 def _tail_told(found: Sequence[TailEstimate]) -> str:
@@ -214,7 +214,7 @@ def _tail_told(found: Sequence[TailEstimate]) -> str:
         return "There are too few independent losses for an estimate without shadows of what shadows may find."
     told = min(fit, key=lambda one: one.missed)
     return (
-        f"{_share(told.estimate)} of non-members have losses above all but {_level(told.missed)} of "
+        f"{phrase(told.estimate, 'share')} of non-members have losses above all but {_level(told.missed)} of "
         f"the members', where {_level(told.missed)} is expected without a leak: {_ESTIMATE}."
     )
 
@@ -222,15 +222,6 @@ def _tail_told(found: Sequence[TailEstimate]) -> str:
 def _is_headline(one: TailEstimate) -> bool:
     n = one.estimate.n
     return "groups" not in n and standing(n["members"], one.missed) is Standing.HEADLINE
-
-
-def _share(found: Estimate) -> str:
-    value, low, high = (100 * number for number in (found.value, found.low, found.high))
-    return f"{value:.1f} % ({_level(found.confidence)} interval {low:.1f} to {high:.1f} %)"
-
-
-def _auc(found: Estimate) -> str:
-    return f"{found.value:.3f} ({_level(found.confidence)} interval {found.low:.3f} to {found.high:.3f})"
 
 
 def _level(share: float) -> str:

@@ -109,7 +109,7 @@ def _sentence(bound: CanaryBound, included: int, claim: PrivacyClaim | None) -> 
         least = math.floor(100 * bound.epsilon) / 100
         told = (
             f"The training is not ({least:.2f}, {bound.delta:g})-differentially private for one record, at "
-            f"{bound.confidence:.0%} confidence ({counted})."
+            f"{100 * bound.confidence:.0f} % confidence ({counted})."
         )
     return told if claim is None else f"{told} {_held_against(bound, claim)}"
 

@@ -6,7 +6,6 @@ import json
 
 from auditor.findings import (
     AttackCard,
-    AttackResult,
     AuditReport,
     Completed,
     Endpoint,
@@ -42,8 +41,12 @@ _SHADOW_SOURCES = {
 
 
 def methods(report: AuditReport) -> tuple[Method, ...]:
-    """Every membership attack and every inversion attack that ran: what it is, was given, and what became of it."""
-    found = [_method(result.card, str(result.role), _outcome(result, report)) for result in report.membership]
+    """Every attack that ran: what it is, was given, and what became of it."""
+    found = [
+        _method(result.card, str(result.role), _outcome(result.outcome, tested=report.stage == "complete"))
+        for result in report.membership
+        if isinstance(result.outcome, Completed)
+    ]
     for result in report.inversion:
         if result.status == "completed":
             asked = f", {count(result.queries_per_class)} queries per class" if result.queries_per_class else ""
@@ -52,31 +55,31 @@ def methods(report: AuditReport) -> tuple[Method, ...]:
 
 
 def unrun(report: AuditReport) -> tuple[Unrun, ...]:
-    """The inversion attacks that did not run, in a line each."""
-    return tuple(
-        Unrun(
-            clean(result.card.title),
-            short(result.card.id),
-            clean(result.card.paper.citation),
-            link(result.card.paper.url),
-            f"{'failed: ' if result.status == 'failed' else ''}{clean(result.reason).rstrip('.')}",
-        )
+    """The attacks that did not run, in a line each, membership first."""
+    found = []
+    for result in report.membership:
+        match result.outcome:
+            case Skipped(reason=reason):
+                found.append(_unrun(result.card, reason))
+            case Failed(error=error):
+                found.append(_unrun(result.card, f"failed: {error}"))
+    found += [
+        _unrun(result.card, f"{'failed: ' if result.status == 'failed' else ''}{result.reason}")
         for result in report.inversion
         if result.status != "completed"
-    )
+    ]
+    return tuple(found)
 
 
-def _outcome(result: AttackResult, report: AuditReport) -> tuple[str, ...]:
-    match result.outcome:
-        case Skipped(reason=reason):
-            return (f"not run: {clean(reason)}",)
-        case Failed(error=error):
-            return (f"failed: {clean(error)}",)
-        case Completed() as done:
-            asked = "1 query" if done.queries_per_record == 1 else f"{count(done.queries_per_record)} queries"
-            where = f"evaluated on {clean(done.evaluated_on)}, {asked} per record"
-            tested = report.stage == "complete"
-            return (*(_endpoint_told(end, tested=tested) for end in done.endpoints), where)
+def _unrun(card: AttackCard, reason: str) -> Unrun:
+    told = clean(reason).rstrip(".")
+    return Unrun(clean(card.title), short(card.id), clean(card.paper.citation), link(card.paper.url), told)
+
+
+def _outcome(done: Completed, *, tested: bool) -> tuple[str, ...]:
+    asked = "1 query" if done.queries_per_record == 1 else f"{count(done.queries_per_record)} queries"
+    where = f"evaluated on {clean(done.evaluated_on)}, {asked} per record"
+    return (*(_endpoint_told(end, tested=tested) for end in done.endpoints), where)
 
 
 def _endpoint_told(end: Endpoint, *, tested: bool) -> str:
@@ -177,4 +180,4 @@ def terms() -> Table:
     head = (
         "This report", "NIST AI 100-2", "MITRE ATLAS", "OWASP AISVS", "OWASP ML Top 10", "EDPB Opinion 28/2024",
     )  # fmt: skip
-    return Table("The same thing in other vocabularies", head, tuple(Row(cells) for cells in TERMS))
+    return Table("What others call the two questions of this report", head, tuple(Row(cells) for cells in TERMS))

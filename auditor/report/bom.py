@@ -185,4 +185,4 @@ def _risks(report: AuditReport) -> Iterator[str]:
 
 
 def _strategy(report: AuditReport) -> str:
-    return " ".join(f"{one.title}. {one.effect}" for one in stage.actions(report))
+    return " ".join(f"{one.title}. {one.effect} {one.command}".strip() for one in stage.actions(report))

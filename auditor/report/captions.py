@@ -13,7 +13,7 @@ from auditor.findings import (
     InversionResult,
 )
 from auditor.report import pick
-from auditor.report.text import clean, count, phrase, scaled, short, unit_of, value
+from auditor.report.text import clean, count, counts, listing, phrase, scaled, short, unit_of, value
 from auditor.report.tradeoff import Baseline, Point
 from auditor.report.wording import shown_in_words
 from auditor.threat import Access
@@ -40,22 +40,25 @@ __all__ = [
 ]
 
 _TOLD = 4
+_COARSE = "Too coarse: scores of few values, such as right or wrong, have no low false positive rate."
 
 ROC = (
     "ROC curves on logarithmic axes: what matters is far left, where few non-members are flagged. Bold: the attack "
-    "that carries the verdict, with its pointwise band. Dashed: controls that should stay on the chance line. The "
-    "vertical line is the false positive rate that is judged."
+    "that carries the verdict, with its pointwise band; attacks that have the very same curve share it. Dotted: "
+    "guessing. Dashed: controls that should stay near it. Thin and solid: a leak that was planted. Vertical line: the "
+    "false positive rate that is judged."
 )
 ATTACKS = (
-    "All membership attacks that ran, by what the attacker sees, strongest first. Filled: primary, declared before the "
-    "run. Hollow: secondary. Dotted line: guessing. Dashed line: the limit that an upper bound must stay under."
+    "All membership attacks that ran, by what the attacker sees, highest TPR first. Filled: primary, declared before "
+    "the run. Hollow: secondary. Dotted line: guessing. Dashed line: the limit that an upper bound must stay under. "
+    f"{_COARSE}"
 )
 HISTOGRAMS = "What the model's answers look like on members (filled) and on non-members (outlined)."
 OUTPUTS = (
     "The same attacker each time, online LiRA with pooled variance and one query a record, on the margin of the true "
     "class as far as the output shows it; for labels the gap attack. Secondary numbers of the reporting half: not "
     "corrected, nothing is chosen among them and no verdict rests on them. Whoever has every probability can coarsen "
-    "them, so a larger number on a coarser output counts there too. Dotted line: guessing."
+    f"them, so a larger number on a coarser output counts there too. Dotted line: guessing. {_COARSE}"
 )
 _TESTED = (
     "Intervals are over classes, one column for each control; what is found exceeds every one of them. Filled, and "
@@ -79,10 +82,13 @@ DOSES = (
 )
 
 
-def exposure(shown: int, total: int) -> str:
+def exposure(attack: str, shown: int, total: int) -> str:
     """The caption of the exposure chart."""
     few = f" The {count(shown)} most exposed of {count(total)} classes are shown." if total > shown else ""
-    return f"Exposure by class, most exposed first. An interval is for its class, not for the choice among them.{few}"
+    return (
+        f"AUC of {attack} inside each class, most exposed first. An interval is for its class, not for the choice "
+        f"among them.{few}"
+    )
 
 
 def alt_roc(report: AuditReport) -> str:
@@ -118,12 +124,12 @@ def _mode(histogram: Histogram, bars: tuple[int, ...]) -> str:
     return f"between {scaled(histogram.edges[place])} and {scaled(histogram.edges[place + 1])}"
 
 
-def alt_exposure(exposure: tuple[ClassExposure, ...], total: int) -> str:
+def alt_exposure(attack: str, exposure: tuple[ClassExposure, ...], total: int) -> str:
     """The exposure chart in one sentence; `exposure` is sorted, most exposed first."""
     first, last = exposure[0], exposure[-1]
     return (
-        f"AUC inside {count(len(exposure))} of {count(total)} classes: from {short(first.label)} {phrase(first.auc)} "
-        f"down to {short(last.label)} {phrase(last.auc)}."
+        f"AUC of {attack} inside {count(len(exposure))} of {count(total)} classes: from {short(first.label)} "
+        f"{phrase(first.auc)} down to {short(last.label)} {phrase(last.auc)}."
     )
 
 
@@ -164,14 +170,19 @@ def alt_doses(control: ControlResult) -> str:
     return f"How often a planted leak was found, by size: {_some(told)}."
 
 
-def defenses(access: Access) -> str:
+def defenses(points: Sequence[Point], access: Access) -> str:
     """The caption of the plane of defenses, for one way of release."""
+    utility, leakage = (
+        listing(list(dict.fromkeys(counts(end.n) for end in ends)), "or")
+        for ends in ([point.utility for point in points], [point.leakage for point in points])
+    )
     return (
         f"What defenses leave and what they cost where {access} are released; lower right is better. Filled, with both "
-        "intervals: the strongest attack that knows of the defense, on the reporting half. Hollow, where the arrow "
-        "starts: the best declared attack that does not know of it, on all records. Circles act on the output, squares "
-        "on the training. Black rims, dashed line: no other defense beats these in both, by the half on which that is "
-        "chosen. Points at one accuracy are moved apart by up to 5 mm."
+        f"intervals: AUC of the strongest attack that knows of the defense, on the reporting half ({leakage}), and "
+        f"accuracy on all audited non-members ({utility}). Hollow, where the arrow starts: the best declared attack "
+        "that does not know of it, on all records. Circles act on the output, squares on the training. Black rims, "
+        "dashed line: no other defense beats these in both, by the half on which that is chosen. Points at one "
+        "accuracy are moved apart by up to 5 mm."
     )
 
 

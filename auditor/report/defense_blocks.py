@@ -11,6 +11,7 @@ from auditor.findings import (
     DefenseResult,
     InversionEffect,
     Measurement,
+    StrongestAttack,
 )
 from auditor.report import defended, wording
 from auditor.report.defended import Placed
@@ -84,16 +85,22 @@ def _leaks(report: AuditReport, defense: DefenseResult) -> Iterator[str]:
     one = defense.seeds < wording.ENOUGH_SEEDS
     who = "This defended file" if one else f"Over {count(defense.seeds)} seeds the defended model"
     for strongest in sorted(defense.strongest, key=lambda each: -each.access.rank):
-        leaks = "leaks" if strongest.adaptive.low > _CHANCE else "was not seen to leak"
+        leaks = "leaks" if strongest.adaptive.low > _CHANCE else "shows no more than guessing may give"
         yield (
             f"{who} {leaks} where {strongest.access} are released: AUC {cell(strongest.adaptive)} by "
-            f"{wording.attack_name(report, strongest.attack_id)}, the strongest of {count(strongest.chosen_from)}, "
+            f"{wording.attack_name(report, strongest.attack_id)}, {_of_how_many(strongest)}, "
             f"instead of {cell(strongest.undefended)} by "
             f"{wording.attack_name(report, strongest.undefended_attack_id)}; change {cell(strongest.change)}"
         )
     if defense.strongest:
         first = defense.strongest[0].adaptive
         yield f"Each on the half on which nothing was chosen ({counts(first.n)}), with its {interval_name(first)}"
+
+
+def _of_how_many(found: StrongestAttack) -> str:
+    if found.chosen_from == 1:
+        return "the only attack that could be refitted there"
+    return f"the strongest of {count(found.chosen_from)} that were refitted"
 
 
 def _probe(probe: DefenseProbeResult) -> str:

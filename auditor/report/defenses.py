@@ -8,7 +8,7 @@ from auditor.findings import AuditReport, DefenseResult, StrongestAttack
 from auditor.report import captions, defended, defense_blocks, pick, tradeoff, wording
 from auditor.report.defaults import by_part
 from auditor.report.defended import Placed
-from auditor.report.text import cell, clean, count, listing, short, sides
+from auditor.report.text import cell, clean, count, counts, listing, short, sides
 from auditor.report.view import Advised, Defenses, Picture, Row, Table, picture
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
@@ -23,7 +23,7 @@ _SMOOTHED = (
 )
 _ADAPTED = frozenset({"calor", "confidence-adaptation", "squared-error"})
 _VOID = (
-    "Void: whoever holds the file leaves an output-time defense away, so where weights are released it buys nothing."
+    "Void: whoever holds the file can switch an output-time defense off, so where weights are released it buys nothing."
 )
 
 
@@ -96,9 +96,6 @@ def _advice(report: AuditReport, release: Access) -> Iterator[str]:
             "No measured defense beats one of these in both accuracy and leakage, by the half on which that was "
             f"chosen: {listing(front)}."
         )
-    best = defended.advised(report, release)
-    if best is not None and defended.masks_scores(best.defense):
-        yield _MASKED
 
 
 # --- the plane -------------------------------------------------------------------------------------------------------
@@ -135,7 +132,7 @@ def _plane(report: AuditReport, placed: Sequence[Placed], numbers: Mapping[int, 
         return None
     return picture(
         tradeoff.plane(points, tuple(baselines.values()), report.plan.auc_limit),
-        captions.defenses(access),
+        captions.defenses(points, access),
         captions.alt_defenses(points, tuple(baselines.values()), access),
         _plane_table(points, tuple(baselines.values())),
         print_table=False,
@@ -147,26 +144,39 @@ def _baseline_name(defense: DefenseResult) -> str:
 
 
 def _plane_table(points: Sequence[tradeoff.Point], baselines: Sequence[tradeoff.Baseline]) -> Table:
-    head = ("Defense", "Accuracy", "Static", "Adaptive", "Stronger probe", "Front", "n")
+    head = ("Defense", "Accuracy", "n", "Static", "Adaptive", "n", "Stronger probe", "Front")
     rows = [
         Row(
             (
                 f"{point.number} {point.label}",
                 cell(point.utility, "share"),
+                sides(point.utility.n),
                 _maybe(point.static),
                 cell(point.leakage),
-                _maybe(point.probe),
-                "yes" if point.front else "",
                 sides(point.leakage.n),
+                _maybe(point.probe),
+                "yes" if point.front else "no",
             )
         )
         for point in points
     ]
     rows += [
-        Row((one.label, cell(one.utility, "share"), "–", cell(one.leakage), "–", "", sides(one.leakage.n)))
+        Row(
+            (
+                one.label,
+                cell(one.utility, "share"),
+                sides(one.utility.n),
+                "–",
+                cell(one.leakage),
+                sides(one.leakage.n),
+                "–",
+                "–",
+            )
+        )
         for one in baselines
     ]
-    return Table("Accuracy on non-members, and AUC", head, tuple(rows), frozenset({1, 2, 3, 4, 6}))
+    caption = "Accuracy on non-members, and AUC: each with the n that stands behind it"
+    return Table(caption, head, tuple(rows), frozenset({1, 2, 3, 4, 5, 6}))
 
 
 def _maybe(estimate: Estimate | None) -> str:
@@ -183,12 +193,26 @@ def _table(report: AuditReport, placed: Sequence[Placed], numbers: Mapping[int, 
         "As the paper attacks (static)",
         "Adaptive (strongest refitted)",
         "If weights are released",
-        "Accuracy, change in points",
+        "Accuracy, and its change in points",
     )
     rows = [row for access in _releases(report) for row in _rows_at(access, report, placed, numbers)]
     rows += [_unmeasured_row(one) for one in placed if id(one.defense) not in numbers]
-    caption = "What each defense leaves (AUC with its interval) and what it costs"
+    caption = f"What each defense leaves (AUC with its interval) and what it costs{_sizes(placed, report)}"
     return Table(caption, head, tuple(rows), frozenset({1, 2, 3, 4}))
+
+
+def _sizes(placed: Sequence[Placed], report: AuditReport) -> str:
+    """What the columns count: adaptive attacks, accuracy and its change are not of the same records."""
+    measured = [one.defense for one in placed]
+    shown = [strongest.adaptive for one in measured if (strongest := _shown(one, report.plan.release))]
+    accuracy = [estimate for one in measured if (estimate := defended.accuracy(one, "defended"))]
+    changes = [one.accuracy_change for one in measured if one.accuracy_change]
+    told = [
+        f"{name} on {listing(list(dict.fromkeys(counts(end.n) for end in ends)), 'or')}"
+        for name, ends in (("adaptive", shown), ("accuracy", accuracy), ("its change", changes))
+        if ends
+    ]
+    return f"; {', '.join(told)}" if told else ""
 
 
 def _rows_at(
@@ -215,14 +239,14 @@ def _baseline_row(defense: DefenseResult, shown: StrongestAttack, report: AuditR
             "–",
             (cell(shown.undefended), _by(report, shown.undefended_attack_id)),
             cell(opened.undefended) if opened else "–",
-            cell(accuracy, "share") if accuracy else "–",
+            "–" if accuracy is None else cell(accuracy, "share"),
         ),
         "baseline",
     )
 
 
 def _row(report: AuditReport, one: Placed, shown: StrongestAttack, number: int) -> Row:
-    defense, cost = one.defense, one.defense.accuracy_change
+    defense = one.defense
     probe = defended.stronger_probe(defense, shown)
     adaptive = (cell(shown.adaptive), _by(report, shown.attack_id))
     return Row(
@@ -231,10 +255,18 @@ def _row(report: AuditReport, one: Placed, shown: StrongestAttack, number: int) 
             _maybe(defended.static_at(defense, shown.access)),
             (*adaptive, f"a probe: {_maybe(probe.auc)}") if probe else adaptive,
             _opened(defense),
-            "–" if cost is None else cell(cost, "points").replace("\u00a0points", ""),
+            _accuracy(defense),
         ),
         "part" if one.part else "",
     )
+
+
+def _accuracy(defense: DefenseResult) -> tuple[str, ...] | str:
+    """What it is, and below it how it changed on the half on which nothing was chosen."""
+    accuracy, change = defended.accuracy(defense, "defended"), defense.accuracy_change
+    ends = [cell(accuracy, "share")] if accuracy else []
+    ends += [cell(change, "points").replace("\u00a0points", "")] if change else []
+    return tuple(ends) or "–"
 
 
 def _unmeasured_row(one: Placed) -> Row:
@@ -263,7 +295,7 @@ def _remarks(report: AuditReport) -> Iterator[str]:
     measured = [one for one in report.defenses if one.status == "completed"]
     if any(one.void_when_weights for one in measured):
         yield _VOID
-    if masking := [one for one in measured if defended.masks_scores(one)]:
+    if masking := [one for one in measured if defended.masks_scores(one) and one.card.id != defended.LABELS_ONLY]:
         yield f"{_MASKED} Here: {_named(masking)}."
     if twins := [one for one in measured if one.baseline == "twin"]:
         most = max(one.shadows for one in twins)

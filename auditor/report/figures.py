@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
 from auditor.findings import DosePoint, Histogram, RocCurve
 from auditor.report.text import clean, level
@@ -47,6 +47,7 @@ _ROW = 0.235  # inches per row of a dot chart
 _NARROW = 26  # letters over one of three panels
 _FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"  # what the page is set in
 _STYLE: Any = {
+    "savefig.format": "svg",
     "svg.fonttype": "none",
     "svg.hashsalt": "privaudit",
     "text.parse_math": False,
@@ -90,27 +91,28 @@ class Line:
 
 @dataclass(frozen=True)
 class Curve:
-    """A ROC curve with its name and look."""
+    """A ROC curve with its look; one that several attacks share has all their names."""
 
-    label: str
+    names: tuple[str, ...]
     roc: RocCurve
     line: Line
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One row of a dot chart: an estimate per panel, None where it was not measured; a note stands on the right."""
+    """One row of a dot chart: an estimate per panel, else why there is `missing` one; a note stands on the right."""
 
     label: str
     estimates: tuple[Estimate | None, ...]
     filled: bool = True
     group: str = ""
     note: str = ""
+    missing: str = "not measured"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One column of a dot chart."""
+    """One column of a dot chart; its ticks are at most so many, or stand on chance and at round distances from it."""
 
     title: str
     chance: float
@@ -118,6 +120,7 @@ class Panel:
     limit: float | None = None
     label: str = ""
     ticks: int = 5
+    from_chance: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,11 @@ def as_svg(
     """Draw on a figure of the page's width and return it as SVG, measured in the wide font that matplotlib brings."""
     with rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(WIDTH, height), layout=layout)
+        figure = Figure(figsize=(WIDTH, height), dpi=72, layout=layout)
         draw(figure)
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+            figure.set_layout_engine("none")  # or everything is drawn once more, to be laid out only
         buffer = StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue().replace("'DejaVu Sans'", _FONTS)
@@ -164,6 +170,7 @@ def roc(curves: Sequence[Curve], floor: float, fpr: float) -> str:
         axes.grid(visible=True, which="major")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda share, _: level(share)))
+            axis.set_minor_locator(LogLocator(subs=(2, 5)))
             axis.set_minor_formatter(NullFormatter())
         axes.legend(loc="upper left", bbox_to_anchor=(-0.01, -0.13), ncols=2, handlelength=3.2)
 
@@ -185,7 +192,8 @@ def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
         linewidth=curve.line.width,
         linestyle=curve.line.dash,
         drawstyle="steps-post",
-        label=_label(curve.label, 40),
+        label=",\n".join(_label(name, 44) for name in curve.names),
+        zorder=3 if curve.line.band else 2,
     )
 
 
@@ -201,17 +209,25 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = Fals
         shape = {"width_ratios": [1.0 if one_scale else 1.5] + [1.0] * (len(panels) - 1)}
         axes = figure.subplots(1, len(panels), sharey=True, sharex=one_scale, squeeze=False, gridspec_kw=shape)[0]
         for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
-            _draw_panel(ax, panel, [(row.estimates[column], row.filled) for row in rows], places)
+            _draw_panel(ax, panel, [(row.estimates[column], row) for row in rows], places)
         axes[0].set_ylim(height - 0.4, -0.6)
         room = 60 if len(panels) == 1 else 40 if one_scale else 44
-        axes[0].set_yticks([*places, *headings], [*(_label(row.label, room) for row in rows), *headings.values()])
-        for tick, place in zip(axes[0].get_yticklabels(), [*places, *headings], strict=True):
-            tick.set_fontweight("bold" if place in headings else "normal")
+        axes[0].set_yticks([])  # hundreds of small objects; the names are plain text
         for row, place in zip(rows, places, strict=True):
-            axes[-1].annotate(row.note, (1, place), (6, 0), xycoords=("axes fraction", "data"), va="center",
-                              textcoords="offset points", color="#1f2937", fontsize=8)  # fmt: skip
+            _beside(axes[0], _label(row.label, room), (0, place))
+            _beside(axes[-1], row.note, (1, place))
+        for place, heading in headings.items():
+            _beside(axes[0], heading, (0, place), weight="bold")
 
     return as_svg(_ROW * height + 0.75 + 0.15 * lines, draw)
+
+
+def _beside(axes: Axes, text: str, at: tuple[int, float], *, weight: str = "normal") -> None:
+    """A name on the left of a chart, or a note on its right."""
+    if text:
+        axes.annotate(text, at, (6 if at[0] else -4, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                      ha="left" if at[0] else "right", va="center_baseline", color="#1f2937", fontsize=8,
+                      fontweight=weight)  # fmt: skip
 
 
 def _places(rows: Sequence[Dot]) -> tuple[list[float], dict[float, str], float]:
@@ -231,26 +247,34 @@ def _places(rows: Sequence[Dot]) -> tuple[list[float], dict[float, str], float]:
 
 
 def _draw_panel(
-    axes: Axes, panel: Panel, values: Sequence[tuple[Estimate | None, bool]], places: Sequence[float]
+    axes: Axes, panel: Panel, values: Sequence[tuple[Estimate | None, Dot]], places: Sequence[float]
 ) -> None:
     axes.axvline(panel.chance, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
     if panel.limit is not None:
         axes.axvline(panel.limit, color=VERMILLION, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-    for (estimate, filled), place in zip(values, places, strict=True):
+    measured = [(one, row.filled, place) for (one, row), place in zip(values, places, strict=True) if one is not None]
+    lows, highs = [one.low for one, _, _ in measured], [one.high for one, _, _ in measured]
+    axes.hlines([place for _, _, place in measured], lows, highs, color=BLUE, linewidth=1.3, zorder=2)
+    for filled in (True, False):
+        shown = np.reshape([(one.value, place) for one, told, place in measured if told is filled], (-1, 2))
+        axes.plot(*shown.T, "o", color=BLUE, markersize=5, markerfacecolor=BLUE if filled else "white")
+    for (estimate, row), place in zip(values, places, strict=True):
         if estimate is None:
-            axes.annotate("not measured", (panel.chance, place), (5, 0), textcoords="offset points", va="center",
+            axes.annotate(row.missing, (panel.chance, place), (5, 0), textcoords="offset points", va="center",
                           color=GREY, fontsize=7, backgroundcolor="white")  # fmt: skip
-            continue
-        axes.plot([estimate.low, estimate.high], [place, place], color=BLUE, linewidth=1.3)
-        axes.plot(estimate.value, place, "o", color=BLUE, markersize=5, markerfacecolor=BLUE if filled else "white")
     axes.set_title(panel.title)
     axes.set_xlabel(panel.label, loc="left")
     axes.grid(visible=True, axis="x")
-    axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(panel.ticks))
+    axes.xaxis.set_major_locator(_from_chance(axes, panel) if panel.from_chance else MaxNLocator(panel.ticks))
     if panel.percent:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
+
+
+def _from_chance(axes: Axes, panel: Panel) -> MultipleLocator:
+    low, high = axes.get_xlim()
+    step = next((step for step in (0.01, 0.02, 0.05, 0.1) if high - low < 6.5 * step), 0.2)
+    return MultipleLocator(step, offset=panel.chance)
 
 
 # --- queries ---------------------------------------------------------------------------------------------------------

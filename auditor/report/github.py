@@ -12,7 +12,7 @@ from typing import Literal
 
 from auditor.findings import AuditReport, Family
 from auditor.gate.ruling import Gate
-from auditor.report import points, stage, wording
+from auditor.report import points, rulings, stage, wording
 from auditor.report.markdown import banner, escape, judged, numbers, subtitle, verdicts
 from auditor.report.points import Kind, Point
 from auditor.report.text import clean, count, short
@@ -58,7 +58,7 @@ def _doubts(report: AuditReport) -> list[str]:
 def _met(gate: Gate | None) -> list[str]:
     if gate is None or gate.outcome != "pass":
         return []
-    return [_command("notice", f"{short(gate.policy)} is met", clean(gate.sentence))]
+    return [_command("notice", f"{short(gate.policy)} is met", " ".join((clean(gate.sentence), *rulings.notes(gate))))]
 
 
 def _commands(level: Literal["error", "warning"], found: Sequence[Point]) -> list[str]:

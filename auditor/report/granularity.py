@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from auditor.findings import AuditReport, Endpoint, Failed, Metric, OutputLeak, Skipped
 from auditor.report import captions, figures, pick
-from auditor.report.text import cell, clean, interval, metric_name, metric_unit, short, sides
+from auditor.report.endpoints import in_cell, missing
+from auditor.report.text import cell, clean, interval, metric_name, short, sides
 from auditor.report.text import value as printed
 from auditor.report.view import Picture, Row, Table, picture
 
@@ -35,7 +36,7 @@ def output_figure(report: AuditReport) -> Picture | None:
     lines = [line for line in _lines(report) if line.auc]
     if not lines:
         return None
-    with_tpr = any(line.tpr for line in lines)
+    with_tpr, fpr = any(line.tpr for line in lines), report.plan.tpr_fpr
     dots = [
         figures.Dot(
             label=line.leak.granularity,
@@ -44,12 +45,12 @@ def output_figure(report: AuditReport) -> Picture | None:
             ),
             filled=False,
             group=str(line.leak.access),
+            missing=missing(line.auc, fpr),
         )
         for line in lines
     ]
-    fpr = report.plan.tpr_fpr
     panels = [figures.Panel(metric_name(Metric.TPR_AT_FPR, fpr), fpr, percent=True)] if with_tpr else []
-    panels.append(figures.Panel("AUC", 0.5, percent=False))
+    panels.append(figures.Panel("AUC", 0.5, percent=False, from_chance=True))
     return picture(figures.dots(dots, panels), captions.OUTPUTS, _alt(lines), output_table(report))
 
 
@@ -61,11 +62,12 @@ def _alt(lines: list[_Line]) -> str:
 def output_table(report: AuditReport) -> Table:
     """Every kind of output with what is seen of it, and what that gives away or why it was not measured."""
     head = ("Output", "Attack", metric_name(Metric.TPR_AT_FPR, report.plan.tpr_fpr), "AUC", "n")
-    caption = "What each kind of output gives away, with intervals, not corrected; * n is too small for a headline"
-    return Table(caption, head, tuple(_row(line) for line in _lines(report)), frozenset({2, 3, 4}))
+    rows = tuple(_row(line, report.plan.tpr_fpr) for line in _lines(report))
+    caption = "By kind of output, with intervals, not corrected; * n is too small for a headline"
+    return Table(caption, head, rows, frozenset({2, 3, 4}))
 
 
-def _row(line: _Line) -> Row:
+def _row(line: _Line, fpr: float) -> Row:
     leak = line.leak
     name = (f"{short(leak.granularity)} ({leak.access})", clean(leak.seen))
     match leak.outcome:
@@ -74,13 +76,7 @@ def _row(line: _Line) -> Row:
         case Failed(error=error):
             return Row((name, f"failed: {clean(error)}"), "fail")
     n = next((sides(end.estimate.n) for end in (line.auc, line.tpr) if end), "–")
-    return Row((name, clean(leak.attack), _cell(line.tpr), _cell(line.auc), n))
-
-
-def _cell(end: Endpoint | None) -> str:
-    if end is None:
-        return "–"
-    return cell(end.estimate, metric_unit(end.metric)) + (" *" if end.appendix else "")
+    return Row((name, clean(leak.attack), in_cell(line.tpr, missing(line.auc, fpr)), in_cell(line.auc), n))
 
 
 def exposed_groups(report: AuditReport) -> Table:

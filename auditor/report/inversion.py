@@ -9,14 +9,14 @@ from textwrap import fill
 from markupsafe import Markup
 
 from auditor.findings import AuditReport, InversionResult, Measurement
+from auditor.limits import LEAST_CLASSES
 from auditor.report import captions, figures, pick
 from auditor.report.text import cell, clean, count, counts, interval, listing, p_value, short, unit_of, value
 from auditor.report.view import Facts, Inversion, Picture, Row, Shelf, Shot, Table, picture
 from auditor.stats.estimate import Estimate
 
-__all__ = ["LEAST_CLASSES", "section", "setup", "told"]
+__all__ = ["section", "setup", "told"]
 
-LEAST_CLASSES = 20
 _COLUMNS = 6
 _NAMED = 5
 _TITLE = 27  # letters of a control that stand side by side over a panel
@@ -66,8 +66,8 @@ def _answers(ran: Sequence[InversionResult]) -> tuple[str, ...]:
     """What was found, or why nothing can be said."""
     most = max(result.classes for result in ran)
     if most < LEAST_CLASSES:
-        few = f"{count(most)} classes are too few for a verdict, on records and on classes: intervals over classes need"
-        return (f"{few} {LEAST_CLASSES}. The numbers below are told without one.",)
+        few = f"{count(most)} classes are too few for a verdict, on records or on classes: intervals are over classes,"
+        return (f"{few} and {LEAST_CLASSES} are needed. The numbers below are shown and decide nothing.",)
     shown = pick.excesses(ran)
     return (
         _answer("record", "more of training records than every control does", shown),

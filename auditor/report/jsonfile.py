@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from auditor.errors import InputError
 from auditor.findings import SCHEMA_VERSION, AuditReport
-from auditor.report.text import short
+from auditor.report.agreement import contradiction
+from auditor.report.text import clean, short
 
 __all__ = ["aggregates", "inert_json", "load_json", "render_json"]
 
@@ -55,7 +56,8 @@ def load_json(path: Path) -> AuditReport:
     """Read a report that `render_json` wrote.
 
     Raises:
-        InputError: the file is missing, is not JSON, is of another schema version, or does not fit the schema.
+        InputError: the file is missing, is not JSON, is of another schema version, does not fit the schema, or
+            contradicts itself.
     """
     content = _parse(path, _read(path))
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -65,11 +67,15 @@ def load_json(path: Path) -> AuditReport:
             _AGAIN,
         )
     try:
-        return AuditReport.model_validate_json(json.dumps(content))
+        report = AuditReport.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(short(str(part)) for part in first["loc"])
-        raise InputError(f"{path}: field `{field}` does not fit the report schema: {first['msg']}.", _AGAIN) from error
+        why = first["msg"].removeprefix("Value error, ").replace("Input should be ", "it must be ")
+        raise InputError(f"{path}: field `{field}` does not fit the report schema: {why}.", _AGAIN) from error
+    if told := contradiction(report):
+        raise InputError(f"{path}: the report contradicts itself: {clean(told).rstrip('.')}.", _AGAIN)
+    return report
 
 
 def _read(path: Path) -> str:

@@ -72,6 +72,7 @@ def _judged(gate: Gate) -> tuple[tuple[str, str], ...]:
         ("gate", gate.outcome),
         ("judged release", str(gate.release)),
         ("judged on", str(gate.day)),
+        *((f"judged: {note.about}", clean(note.sentence)) for note in gate.notes),
     )
 
 

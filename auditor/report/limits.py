@@ -39,7 +39,7 @@ def power(report: AuditReport) -> Table:
     """What this many records find, and which limits they can decide."""
     head = ("Endpoint", "n a side", "Smallest leak found", "Limit", "n that decides it", "Decided by this n")
     shares = {level(one.power) for one in report.plan.power}
-    caption = f"Computed, not measured: what this n finds and decides with {listing(sorted(shares))} power"
+    caption = f"Computed, not measured: what this n finds and decides, with {listing(sorted(shares))} power"
     return Table(caption, head, tuple(map(_power_row, report.plan.power)), frozenset({1, 2, 3, 4}))
 
 
@@ -60,8 +60,9 @@ def power_told(report: AuditReport) -> str:
     tests = listing(list(dict.fromkeys(scaled(one.level, "share") for one in found)))
     told = [
         (
-            "How small a leak so many records find, and how many bring the upper bound under each limit where nothing "
-            f"leaks, each by itself: for normal scores whose members are shifted, by one-sided tests at {tests}."
+            "The smallest leak that the primary tests would find with this many records, and how many bring the upper "
+            "bound under each limit where nothing leaks. Each endpoint by itself, for normal scores that membership "
+            f"shifts, with one-sided tests at {tests}."
         )
     ]
     if any(one.grouped for one in found):

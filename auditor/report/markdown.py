@@ -9,6 +9,7 @@ from auditor.findings import AuditReport, CheckLevel, Metric
 from auditor.gate.ruling import Gate
 from auditor.report import canaries, defended, limits, pick, rulings, stage, wording
 from auditor.report.text import cell, clean, counts, date, interval_name, listing, phrase, short, unit_of
+from auditor.report.wording import Action
 
 __all__ = ["as_table", "banner", "escape", "judged", "numbers", "render_markdown", "subtitle", "verdicts"]
 
@@ -24,7 +25,7 @@ def render_markdown(report: AuditReport, gate: Gate | None = None) -> str:
         verdicts(report),
         judged(gate),
         numbers(report),
-        ["**What to do**", "", *(f"* {escape(a.title)}. {escape(a.effect)}" for a in stage.actions(report))],
+        ["**What to do**", "", *map(_action, stage.actions(report))],
         _instant(report),
         _canaries(report),
         _controls(report),
@@ -86,12 +87,8 @@ def judged(gate: Gate | None) -> list[str]:
     rows = [
         tuple("; ".join((one,) if isinstance(one, str) else one) for one in row.cells) for row in found.rulings.rows
     ]
-    idle = ["", *(f"* {escape(told)}" for told in found.idle)] if found.idle else []
-    return [said, "", *as_table(found.rulings.head, rows), *idle]
-
-
-def _on_one_line(told: str | tuple[str, ...]) -> str:
-    return told if isinstance(told, str) else "; ".join(told)
+    beside = ["", *(f"* {escape(told)}" for told in (*found.idle, *found.notes))]
+    return [said, "", *as_table(found.rulings.head, rows), *beside]
 
 
 def numbers(report: AuditReport) -> list[str]:
@@ -101,6 +98,12 @@ def numbers(report: AuditReport) -> list[str]:
         for number in stage.carrying_numbers(report)
     ]
     return as_table(("Number", "Value", "Interval", "n", "Beside it"), rows)
+
+
+def _action(action: Action) -> str:
+    """The command as code: there nothing is markup but the mark itself, which no command has."""
+    command = f" `{clean(action.command).replace('`', '')}`" if action.command else ""
+    return f"* {escape(action.title)}. {escape(action.effect)}{command}"
 
 
 def _instant(report: AuditReport) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 
 from auditor.findings import (
+    AttackCard,
     AttackResult,
     AuditReport,
     ClassExposure,
@@ -18,13 +20,15 @@ from auditor.findings import (
     Role,
     Skipped,
 )
-from auditor.report import captions, figures, pick
+from auditor.report import captions, figures, pick, wording
+from auditor.report.endpoints import in_cell, missing
 from auditor.report.text import (
     cell,
     clean,
     count,
     interval,
     level,
+    listing,
     metric_name,
     metric_unit,
     p_value,
@@ -36,7 +40,7 @@ from auditor.report.text import (
 )
 from auditor.report.view import Picture, Row, Table, picture
 
-__all__ = ["exposure", "pictures", "primary_endpoints"]
+__all__ = ["all_attacks", "exposure", "pictures", "primary_endpoints", "secondary"]
 
 _CLASSES_SHOWN = 30
 _DASHES: tuple[figures.Dash, ...] = (
@@ -50,8 +54,8 @@ _TPR_LEVELS = (0.001, 0.01, 0.1, 0.5)
 
 
 def pictures(report: AuditReport) -> tuple[Picture, ...]:
-    """The ROC curves, all attacks, and the signals."""
-    found = [_roc(report), _all_attacks(report), *_histograms(report.histograms)]
+    """The ROC curves, and the signals."""
+    found = [_roc(report), *_histograms(report.histograms)]
     return tuple(picture for picture in found if picture is not None)
 
 
@@ -62,8 +66,9 @@ def _roc(report: AuditReport) -> Picture | None:
     floor, fpr = 1 / max(report.data.evaluated, 10), report.plan.tpr_fpr
     levels = tuple(level_ for level_ in _TPR_LEVELS if level_ >= floor)
     rows = tuple(
-        Row((clean(curve.label), *(scaled(_tpr_at(curve.roc, level_), "share") for level_ in levels)))
+        Row((name, *(scaled(_tpr_at(curve.roc, level_), "share") for level_ in levels)))
         for curve in curves
+        for name in curve.names
     )
     table = Table(
         "True positive rates read off the curves; the intervals are in the next table",
@@ -75,25 +80,32 @@ def _roc(report: AuditReport) -> Picture | None:
 
 
 def _curves(report: AuditReport) -> list[figures.Curve]:
-    """The primary attacks, the strongest bold, and the controls."""
-    shown = pick.headline(report)
-    dashes = cycle(_DASHES)
+    """The primary attacks, the one that carries the verdict first and bold, and the controls; equal curves once."""
+    shown, dashes = pick.headline(report), cycle(_DASHES)
+    carries = shown.attack.card.id if shown else ""
+    ran = sorted(_primary_curves(report), key=lambda pair: pair[0].card.id != carries)
     curves = []
-    for result in report.membership:
-        if result.role is Role.PRIMARY and isinstance(result.outcome, Completed) and pick.has_curve(result, report):
-            bold = shown is not None and result is shown.attack
-            line = figures.Line(figures.BLUE, 2.4, band=True) if bold else figures.Line(figures.BLUE, 1.1, next(dashes))
-            curves.append(figures.Curve(_name(result), result.outcome.roc, line))
+    for roc in dict.fromkeys(roc for _, roc in ran):
+        same = [result for result, other in ran if other == roc]
+        bold = carries in {result.card.id for result in same}
+        line = figures.Line(figures.BLUE, 2.6, band=True) if bold else figures.Line(figures.BLUE, 1.1, next(dashes))
+        curves.append(figures.Curve(tuple(map(_name, same)), roc, line))
     looks = {
-        "blind": figures.Line(figures.PURPLE, 1.5, "--"),
-        "null": figures.Line(figures.BLACK, 1.3, "--"),
-        "planted": figures.Line(figures.SKY, 1.2),
+        "blind": figures.Line(figures.PURPLE, 1.2, "--"),
+        "null": figures.Line(figures.BLACK, 1.0, "--"),
+        "planted": figures.Line(figures.SKY, 1.0),
     }
     for word, line in looks.items():
         control = pick.control(report, word)
         if control is not None and control.roc is not None:
-            curves.append(figures.Curve(control.title, control.roc, line))
+            curves.append(figures.Curve((clean(control.title),), control.roc, line))
     return curves
+
+
+def _primary_curves(report: AuditReport) -> Iterator[tuple[AttackResult, RocCurve]]:
+    for result in report.membership:
+        if result.role is Role.PRIMARY and isinstance(result.outcome, Completed) and pick.has_curve(result, report):
+            yield result, result.outcome.roc
 
 
 def _name(result: AttackResult) -> str:
@@ -127,42 +139,43 @@ def _lines(report: AuditReport) -> list[_Line]:
     return sorted(found, key=lambda line: line.order)
 
 
-def _all_attacks(report: AuditReport) -> Picture | None:
+def all_attacks(report: AuditReport) -> Picture | None:
+    """Every attack that ran, primary or secondary."""
     lines = [line for line in _lines(report) if any(line.ends)]
     columns = [column for column in (0, 1) if any(line.ends[column] for line in lines)]
     if not columns:
         return None
-    rows = [_dot(line, columns) for line in lines]
+    rows = [_dot(line, columns, report.plan.tpr_fpr) for line in lines]
     panels = [_panel(report, (Metric.TPR_AT_FPR, Metric.AUC)[column]) for column in columns]
     return picture(figures.dots(rows, panels), captions.ATTACKS, captions.alt_attacks(report), _attack_table(report))
 
 
-def _dot(line: _Line, columns: list[int]) -> figures.Dot:
+def _dot(line: _Line, columns: list[int], fpr: float) -> figures.Dot:
     ends = [line.ends[column] for column in columns]
     return figures.Dot(
         label=line.result.card.title,
         estimates=tuple(end.estimate if end else None for end in ends),
         filled=line.result.role is Role.PRIMARY,
         group=str(line.result.card.access),
+        missing=missing(line.ends[1], fpr),
     )
 
 
 def _panel(report: AuditReport, metric: Metric) -> figures.Panel:
     plan = report.plan
     if metric is Metric.AUC:
-        return figures.Panel("AUC", 0.5, percent=False, limit=plan.auc_limit)
+        return figures.Panel("AUC", 0.5, percent=False, limit=plan.auc_limit, from_chance=True)
     return figures.Panel(metric_name(metric, plan.tpr_fpr), plan.tpr_fpr, percent=True, limit=plan.tpr_limit)
 
 
 def _attack_table(report: AuditReport) -> Table:
     head = ("Attack", "Access", "Role", metric_name(Metric.TPR_AT_FPR, report.plan.tpr_fpr), "AUC", "n")
-    rows = tuple(_attack_row(line) for line in _lines(report))
-    return Table(
-        "All membership attacks, with intervals; * n is too small for a headline", head, rows, frozenset({3, 4, 5})
-    )
+    rows = tuple(_attack_row(line, report.plan.tpr_fpr) for line in _lines(report))
+    caption = "All membership attacks, with intervals; * n is too small for a headline"
+    return Table(caption, head, rows, frozenset({3, 4, 5}))
 
 
-def _attack_row(line: _Line) -> Row:
+def _attack_row(line: _Line, fpr: float) -> Row:
     card, outcome = line.result.card, line.result.outcome
     name = (short(card.title), str(card.access), str(line.result.role))
     match outcome:
@@ -170,14 +183,33 @@ def _attack_row(line: _Line) -> Row:
             return Row((*name, f"not run: {clean(reason)}"), "skipped")
         case Failed(error=error):
             return Row((*name, f"failed: {clean(error)}"), "fail")
+    tpr, auc = line.ends
     n = next((sides(end.estimate.n) for end in line.ends if end), "–")
-    return Row((*name, *(_cell(end) for end in line.ends), n))
+    return Row((*name, in_cell(tpr, missing(auc, fpr)), in_cell(auc), n))
 
 
-def _cell(end: Endpoint | None) -> str:
-    if end is None:
-        return "–"
-    return cell(end.estimate, metric_unit(end.metric)) + (" *" if end.appendix else "")
+def secondary(report: AuditReport) -> str:
+    """The best secondary attack, and those that did not compete."""
+    ran = [
+        (one.card, one.outcome.evaluated_on)
+        for one in report.membership
+        if one.role is Role.SECONDARY and isinstance(one.outcome, Completed)
+    ]
+    apart = [
+        f"{short(card.title)} ({reason})"
+        for card, where in ran
+        for reason, kept_apart in (
+            ("given true membership of half of the records, which no outsider has", _knows_members(card)),
+            ("asked of a sample of the records only", " of a sample of " in where),
+        )
+        if kept_apart
+    ]
+    beside = f" Not among them: {listing(apart)}." if apart and report.secondary_choice else ""
+    return wording.secondary(report) + beside
+
+
+def _knows_members(card: AttackCard) -> bool:
+    return any("true membership" in need for need in card.needs)
 
 
 def primary_endpoints(report: AuditReport) -> Table:
@@ -225,20 +257,32 @@ def _histograms(histograms: tuple[Histogram, ...]) -> list[Picture]:
 
 
 def exposure(report: AuditReport) -> Picture | None:
-    """The primary attack inside each class."""
+    """The primary attack that sees most inside each class."""
     if not report.exposure:
         return None
     order = sorted(report.exposure, key=lambda each: each.auc.value, reverse=True)[:_CLASSES_SHOWN]
     rows = [figures.Dot(each.label, (each.auc,)) for each in order]
-    svg = figures.dots(rows, [figures.Panel("AUC of the primary attack inside the class", 0.5, percent=False)])
-    total = len(report.exposure)
+    panel = figures.Panel("AUC inside the class", 0.5, percent=False, from_chance=True)
+    svg = figures.dots(rows, [panel])
+    total, attack = len(report.exposure), _looked_at(report)
     table = Table(
         "AUC by class",
         ("Class", "AUC", f"{level(order[0].auc.confidence)} interval", "n"),
         tuple(_exposure_row(each) for each in order),
         frozenset({1, 2, 3}),
     )
-    return picture(svg, captions.exposure(len(order), total), captions.alt_exposure(tuple(order), total), table)
+    alt = captions.alt_exposure(attack, tuple(order), total)
+    return picture(svg, captions.exposure(attack, len(order), total), alt, table)
+
+
+def _looked_at(report: AuditReport) -> str:
+    """The attack that exposure is told of: the primary one that sees most, whatever the release."""
+    ran = [one.card for one in report.membership if one.role is Role.PRIMARY and isinstance(one.outcome, Completed)]
+    if not ran:
+        return "the primary attack"
+    card = max(ran, key=lambda card: card.access.rank)
+    more = "" if report.plan.release.includes(card.access) else f", which sees more than {report.plan.release}"
+    return f"{short(card.title)} (primary, {card.access}{more})"
 
 
 def _exposure_row(each: ClassExposure) -> Row:

@@ -53,7 +53,8 @@ def build_page(report: AuditReport, gate: Gate | None = None) -> Page:
         power_told=limits.power_told(report),
         power=limits.power(report),
         membership=membership.pictures(report),
-        secondary=wording.secondary(report),
+        attacks=membership.all_attacks(report),
+        secondary=membership.secondary(report),
         instant_told=stage.instant_told(report),
         instant=stage.instant(report),
         outputs=granularity.output_figure(report),
@@ -89,8 +90,13 @@ def _title_facts(report: AuditReport) -> Facts:
     wrapper = f", with {clean(model.wrapper)}" if model.wrapper else ""
     claim, policy = canaries.claim(report), limits.own_policy(report)
     return (
-        ("Model", f"{short(model.architecture)}, {count(model.parameters)} parameters{wrapper}"),
-        ("File", f"{short(model.file_format)}, sha256 {clean(model.sha256, 13).rstrip('…')}"),
+        (
+            "Model",
+            (
+                f"{short(model.architecture)}, {count(model.parameters)} parameters{wrapper}; "
+                f"{short(model.file_format)}, sha256 {clean(model.sha256, 13).rstrip('…')}"
+            ),
+        ),
         (
             "Data",
             (
@@ -133,7 +139,6 @@ def _shows_pictures(report: AuditReport) -> bool:
 
 
 def _tile(report: AuditReport, access: Access) -> Tile:
-    state = pick.state_at(report, access)
     lines = tuple(
         VerdictLine(
             family=str(verdict.family),
@@ -150,9 +155,7 @@ def _tile(report: AuditReport, access: Access) -> Tile:
         access=str(access),
         description=access.description,
         declared=access is report.plan.release,
-        name=wording.state_name(state),
-        icon=wording.state_icon(state),
-        kind=_kind(state),
+        kind=_kind(pick.state_at(report, access)),
         lines=lines,
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime
 from hashlib import sha256
+from io import StringIO
 from typing import Any
 
 from auditor.errors import InputError, PrivauditError
@@ -18,7 +20,8 @@ __all__ = ["pdf_problem", "render_pdf"]
 def pdf_problem() -> str | None:
     """Why no PDF can be made here, as one sentence with the remedy; None when it can."""
     try:
-        import weasyprint  # noqa: F401
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # its banner says less than we do
+            import weasyprint  # noqa: F401
     except ImportError:
         return "PDF needs WeasyPrint, which is not installed: run `pip install weasyprint`."
     except OSError:

@@ -46,6 +46,7 @@ __all__ = [
     "not_run_by_reason",
     "primary_at",
     "record_excess",
+    "released_inversion",
     "released_verdict",
     "state_at",
     "uninverted_by_reason",
@@ -85,6 +86,11 @@ def released_verdict(report: AuditReport) -> Verdict | None:
     """The membership verdict for the way of release that was declared."""
     found = verdicts_at(report, report.plan.release)
     return found[0] if found and found[0].family is Family.MEMBERSHIP else None
+
+
+def released_inversion(report: AuditReport) -> Verdict | None:
+    """The verdict on inversion for the way of release that was declared."""
+    return next((one for one in verdicts_at(report, report.plan.release) if one.family is Family.INVERSION), None)
 
 
 # --- membership ------------------------------------------------------------------------------------------------------

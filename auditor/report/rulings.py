@@ -8,14 +8,14 @@ from __future__ import annotations
 from datetime import UTC
 
 from auditor.findings import Measurement, Metric
-from auditor.gate.hearing import number_apart
+from auditor.gate.numbers import number_apart
 from auditor.gate.ruling import Gate, Outcome, Ruling
 from auditor.limits import declared, declared_share
 from auditor.policy_file import Waiver
 from auditor.report.text import cell, clean, count, counts, date, interval_name, short, unit_of
 from auditor.report.view import Judged, Row, Table
 
-__all__ = ["asked", "day", "idle", "judged", "mark", "table", "told", "waived"]
+__all__ = ["asked", "day", "idle", "judged", "mark", "notes", "table", "told", "waived"]
 
 _OUTCOMES: dict[Outcome, tuple[str, str, str]] = {
     "pass": ("Pass", "✓", "nothing-found"),
@@ -40,6 +40,7 @@ def judged(gate: Gate) -> Judged:
         sentence=clean(gate.sentence),
         rulings=table(gate),
         idle=tuple(f"Waiver for {idle(one, gate)}" for one in gate.idle_waivers),
+        notes=notes(gate),
     )
 
 
@@ -84,6 +85,11 @@ def idle(waiver: Waiver, gate: Gate) -> str:
     """A waiver that no ruling took, and why."""
     state = "is not needed" if waiver.holds(gate.day) else "has expired and does not count"
     return f"{waiver.rule}, until {waiver.expires}, {state}: {clean(waiver.reason)}"
+
+
+def notes(gate: Gate) -> tuple[str, ...]:
+    """Of which model it is said, what was not judged, what was given in vain: a sentence each."""
+    return tuple(f"{note.about.capitalize()}: {clean(note.sentence).rstrip('.')}." for note in gate.notes)
 
 
 def _row(ruling: Ruling) -> Row:

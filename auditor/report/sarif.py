@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from auditor.findings import AuditReport, Severity
 from auditor.gate.ruling import Gate
-from auditor.report import points, stage
+from auditor.report import points, rulings, stage
 from auditor.report.jsonfile import inert_json
 from auditor.report.markdown import escape
 from auditor.report.points import Kind, Point, Rule, State
@@ -73,7 +73,7 @@ def _run(report: AuditReport, gate: Gate | None) -> dict[str, object]:
     return {
         "tool": {"driver": driver},
         "automationDetails": {"id": f"privaudit/{points.slug(report.model.name)}/"},
-        "invocations": [_invocation(report, found)],
+        "invocations": [_invocation(report, found, gate)],
         "artifacts": [
             {
                 "location": {"uri": place(report)},
@@ -99,6 +99,7 @@ def _judged(gate: Gate) -> dict[str, str]:
         "outcome": gate.outcome,
         "release": str(gate.release),
         "judgedOn": str(gate.day),
+        **{note.about: clean(note.sentence) for note in gate.notes},
     }
 
 
@@ -143,11 +144,12 @@ def _result(report: AuditReport, point: Point, index: int) -> dict[str, object]:
 _LINE = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
 
 
-def _invocation(report: AuditReport, found: tuple[Point, ...]) -> dict[str, object]:
+def _invocation(report: AuditReport, found: tuple[Point, ...], gate: Gate | None) -> dict[str, object]:
     """The run itself: what came out well, and what did not run; readers that show neither have `.md` for it."""
     well = [one.told for one in found if one.level == "none" and one.kind in {Kind.POLICY, Kind.VERDICT}]
     missing = [f"Not run: {told}" for told in points.not_run(report)[:_NOT_RUN]]
-    told = [stage.scope(report), stage.best_of_all(report), *well, *missing]
+    judged = () if gate is None else rulings.notes(gate)
+    told = [stage.scope(report), stage.best_of_all(report), *well, *judged, *missing]
     return {
         "executionSuccessful": True,
         "endTimeUtc": report.created.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.findings import AuditReport, Completed, Measurement, TailEstimate
-from auditor.report import pick, wording
+from auditor.report import pick, remedies, wording
 from auditor.report.text import (
     cell,
     clean,
@@ -114,8 +114,8 @@ def _so_far(name: str, found: Estimate, unit: str, beside: str) -> Number:
 def actions(report: AuditReport) -> tuple[Action, ...]:
     """At most three things to do; before anything is decided, what failed already and to let the scan go on."""
     if not is_preliminary(report):
-        return wording.actions(report)
-    found = [Action(f"Settle first: {title}", sentence) for title, sentence in wording.doubts(report)[:2]]
+        return remedies.actions(report)
+    found = [Action(f"Settle first: {title}", sentence) for title, sentence in remedies.doubts(report)[:2]]
     go_on = "It goes on where it stopped when the same command is run again; shadows, controls and a verdict come then."
     return (*found, Action("Let the scan end before anything is decided on this model", go_on))
 

@@ -153,21 +153,19 @@ class VerdictLine:
 
 @dataclass(frozen=True)
 class Tile:
-    """One way of release."""
+    """One way of release; `kind` is of the whole, every line carries word, icon and colour of its own."""
 
     title: str
     access: str
     description: str
     declared: bool
-    name: str
-    icon: str
     kind: str
     lines: tuple[VerdictLine, ...]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a policy says; `idle` are the waivers that no rule took."""
+    """What a policy says; `idle` are the waivers that no rule took, `notes` what no rule says of the judgement."""
 
     policy: str
     name: str
@@ -178,6 +176,7 @@ class Judged:
     sentence: str
     rulings: Table
     idle: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -223,6 +222,7 @@ class Page:
     power_told: str
     power: Table
     membership: tuple[Picture, ...]
+    attacks: Picture | None
     secondary: str
     instant_told: str
     instant: Table

@@ -5,13 +5,17 @@ Its one script sorts and filters long tables. The page's policy names it by its 
 
 from __future__ import annotations
 
+import logging
+import re
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from auditor.findings import AuditReport
 from auditor.gate.ruling import Gate
@@ -22,9 +26,22 @@ __all__ = ["render_html"]
 
 def render_html(report: AuditReport, gate: Gate | None = None) -> str:
     """The report, with what a policy says of it, as a single, self-contained HTML page."""
-    from auditor.report.page import build_page  # brings matplotlib, which the other formats do not need
+    with _hushed("matplotlib"):  # where the home folder cannot be written, it takes a temporary one and complains
+        from auditor.report.page import build_page  # brings matplotlib, which the other formats do not need
 
     return _environment().get_template("report.html").render(page=build_page(report, gate))
+
+
+@contextmanager
+def _hushed(name: str) -> Iterator[None]:
+    """No warnings from the logger of a library, errors alone."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @cache
@@ -38,6 +55,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["unbroken"] = _unbroken
     script = _source("report.js")
     environment.globals["script"] = Markup(script)  # noqa: S704 - our own file
     environment.globals["script_hash"] = f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}"
@@ -50,4 +68,18 @@ def _source(name: str) -> str:
 
 def _printable(printed: object) -> object:
     """The last gate: whatever a template prints has passed `clean`, except what is markup already."""
-    return clean(printed) if isinstance(printed, str) and not isinstance(printed, Markup) else printed
+    return _shown(printed) if isinstance(printed, str) and not isinstance(printed, Markup) else printed
+
+
+def _shown(text: str) -> str:
+    return _PERCENT.sub("\u00a0%", clean(text))
+
+
+def _unbroken(text: str) -> Markup:
+    """Text between tags, with options and intervals that no line break may part."""
+    held = _WHOLE.sub(r'<span class="whole">\g<0></span>', str(escape(_shown(text))))
+    return Markup(held)  # noqa: S704 - escaped one line above
+
+
+_PERCENT = re.compile(r"(?<=\d) %")
+_WHOLE = re.compile(r"--[a-z][a-z-]*[a-z]|\d[\d.,]*–[\d.,]*\d")

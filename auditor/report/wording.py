@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from auditor.findings import (
     AttackCard,
     AuditReport,
-    CheckLevel,
     Completed,
     ControlResult,
     DefenseAdvice,
@@ -20,10 +19,12 @@ from auditor.findings import (
     Measurement,
     Metric,
     Role,
+    SecondaryChoice,
     Severity,
     Verdict,
     VerdictState,
 )
+from auditor.limits import Limits
 from auditor.report import defended, pick
 from auditor.report.text import (
     cell,
@@ -39,7 +40,6 @@ from auditor.report.text import (
     metric_unit,
     p_value,
     phrase,
-    scaled,
     short,
     stated,
     unit_of,
@@ -52,12 +52,11 @@ __all__ = [
     "ENOUGH_SEEDS",
     "Action",
     "Number",
-    "actions",
     "advice_told",
     "attack_name",
     "best_of_all",
+    "carried_defense",
     "carrying_numbers",
-    "doubts",
     "mark",
     "measured",
     "named",
@@ -79,6 +78,7 @@ __all__ = [
 
 ENOUGH_SEEDS = 3
 _NAMED = 5
+_CHANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,11 @@ class Number:
 
 @dataclass(frozen=True)
 class Action:
-    """Something that the reader can do, and what it was measured to change."""
+    """Something that the reader can do, what it was measured to change, and the command where there is one."""
 
     title: str
     effect: str
+    command: str = ""
 
 
 # --- words and marks -------------------------------------------------------------------------------------------------
@@ -143,12 +144,23 @@ def verdict_note(verdict: Verdict) -> str:
 
 
 def severity(report: AuditReport) -> str:
-    """The severity as a phrase."""
+    """The severity as a phrase, with what it is the severity of."""
     if report.severity is not Severity.NONE:
-        return (
-            f"{report.severity}, by the {'documented table' if report.plan.default_policy else 'table of the policy'}"
-        )
-    return "not determined" if pick.state_at(report, report.plan.release) is VerdictState.CANNOT_SAY else "none"
+        return f"{report.severity}: {_reached_row(report)}"
+    verdict = pick.released_verdict(report)
+    if verdict is None or verdict.state is VerdictState.CANNOT_SAY:
+        return "not determined: membership is not answered"
+    return "none: no membership leak was found"
+
+
+def _reached_row(report: AuditReport) -> str:
+    """Up to which row of the table the interval of the leak reaches."""
+    whose = "" if report.plan.default_policy else ", by the table of the policy"
+    rows = dict(report.plan.severity.rows)
+    lies = "lies" if report.severity.value in rows else "does not lie"
+    row = rows.get(report.severity.value, report.plan.severity.moderate)
+    reached = f"AUC {stated(row.auc, Metric.AUC)} or TPR {level(row.tpr)} at {level(Limits.fpr)} FPR"
+    return f"the interval of the membership leak {lies} above {reached}{whose}"
 
 
 def attack_name(report: AuditReport, attack: str) -> str:
@@ -180,12 +192,11 @@ def _membership_number(report: AuditReport) -> Number:
     if shown is None:
         return Number("Membership", "not measured", "", "", "No membership attack ran under this release.")
     found, unit = shown.endpoint, metric_unit(shown.endpoint.metric)
-    null = pick.control_value(report, shown)
-    beside = [f"{clean(null[0].title)}: {_measured(null[1])}."] if null else []
+    beside = [f"Attack: {short(shown.attack.card.title)}. Guessing: {_chance(found.metric, found.fpr)}."]
+    beside += _null_beside(report, shown)
     beside += [_doubt(control) for control in pick.doubtful_controls(report)]
-    beside.append(f"Guessing: {_chance(found.metric, found.fpr)}.")
     return Number(
-        title=f"Membership: {_scale(found.metric, found.fpr)}, by {short(shown.attack.card.title)}",
+        title=f"Membership: {_scale(found.metric, found.fpr)}",
         value=value(found.estimate, unit),
         interval=f"{interval_name(found.estimate)} {interval(found.estimate, unit)}",
         n=counts(found.estimate.n),
@@ -193,20 +204,33 @@ def _membership_number(report: AuditReport) -> Number:
     )
 
 
+def _null_beside(report: AuditReport, shown: pick.Shown) -> list[str]:
+    """The owner-label null; and where that is an AUC and the headline is not, the AUC of the headline's attack."""
+    found = pick.control_value(report, shown)
+    if found is None:
+        return []
+    told = f"Control: {_measured(found[1])}."
+    auc = pick.endpoint(shown.attack.outcome, Metric.AUC, 0.0)
+    if auc is None or shown.endpoint.metric is Metric.AUC or not found[1].name.startswith("AUC"):
+        return [told]
+    return [f"Its AUC: {phrase(auc.estimate)}.", told]
+
+
 def _inversion_number(report: AuditReport) -> Number:
-    found = pick.best_inversion(report)
+    found, verdict = pick.best_inversion(report), pick.released_inversion(report)
     if found is None:
         reasons = [clean(result.reason) for result in report.inversion if result.reason]
         why = "" if any(result.status == "completed" for result in report.inversion) else "".join(reasons[:1])
         return Number("Inversion", "not measured", "", "", why or "No inversion attack ran under this release.")
+    if verdict is not None and verdict.state is VerdictState.CANNOT_SAY:
+        return Number("Inversion", state_name(verdict.state), "", "", f"{clean(verdict.sentence)} {_undecided(found)}")
     excess, unit = found.measurement.estimate, unit_of(found.measurement)
-    over = clean(found.measurement.against or "its control")
     return Number(
-        title=f"Inversion: {found.question} excess ({_EXCESS_IS[found.question]}), by {short(found.result.card.title)}",
+        title=f"Inversion: {found.question} excess, {_EXCESS_IS[found.question]}",
         value=value(excess, unit),
         interval=f"{interval_name(excess)} {interval(excess, unit)}",
         n=counts(excess.n),
-        beside=f"Over {over}, which it exceeds least; no excess is 0. {_decided(found)}",
+        beside=f"Attack: {short(found.result.card.title)}. {_over(found)} {_decided(found)}",
     )
 
 
@@ -214,6 +238,23 @@ _EXCESS_IS = {
     "record": "gain in squared error to members",
     "class": "gain in the probability of the class",
 }
+
+
+def _over(found: pick.Excess) -> str:
+    over = clean(found.measurement.against or "its control")
+    return f"Over {over}, the control that it exceeds least; no excess is 0."
+
+
+def _undecided(found: pick.Excess) -> str:
+    """The number that decides nothing, named; left to its section where too few classes give it no test."""
+    if found.p_adjusted is None:
+        return "What was measured stands in the section on inversion."
+    excess = found.measurement.estimate
+    return (
+        f"Most was shown by {short(found.result.card.title)}: {found.question} excess "
+        f"{phrase(excess, unit_of(found.measurement))}, {counts(excess.n)}, {_EXCESS_IS[found.question]}. "
+        f"{_over(found)} {_decided(found)}"
+    )
 
 
 def _decided(found: pick.Excess) -> str:
@@ -224,14 +265,18 @@ def _decided(found: pick.Excess) -> str:
 
 
 def _defense_number(report: AuditReport) -> Number:
-    found = defended.advised(report, report.plan.release)
+    release = report.plan.release
+    found, title = defended.advised(report, release), f"Best defense for {release}"
     if found is None:
-        return Number("Best defense", "none", "", "", no_defense(report, report.plan.release))
+        measured = defended.advice_at(report, release) is not None
+        leaks = pick.state_at(report, release) is VerdictState.LEAK_FOUND
+        beside = " ".join((no_defense(report, release), *(_best_below(report) if leaks else ())))
+        return Number(title, "none" if measured else "none measured", "", "", beside)
     left = found.strongest.adaptive
     cost = found.advice.accuracy_change
     accuracy = "" if cost is None else f" Accuracy: {phrase(cost, 'points')}, {counts(cost.n)}."
     return Number(
-        title=f"Best defense: {short(found.defense.card.title)}, AUC of the strongest attack that knows of it",
+        title=f"{title}: {short(found.defense.card.title)}, AUC of the strongest attack that knows of it",
         value=value(left),
         interval=f"{interval_name(left)} {interval(left)}",
         n=counts(left.n),
@@ -239,14 +284,34 @@ def _defense_number(report: AuditReport) -> Number:
     )
 
 
+def _best_below(report: AuditReport) -> list[str]:
+    """The best defense for a release that shows less, in a clause: what to do tells the rest."""
+    below = [access for access in pick.RELEASES if access.rank < report.plan.release.rank]
+    found = [(access, one) for access in below if (one := defended.advised(report, access))]
+    return [
+        f"For {access}: {short(one.defense.card.title)}, AUC {phrase(one.strongest.adaptive)}, "
+        f"{counts(one.strongest.adaptive.n)}."
+        for access, one in found
+    ]
+
+
 def no_defense(report: AuditReport, release: Access) -> str:
     """Why there is nothing to take for a way of release."""
     advice = defended.advice_at(report, release)
     if advice is not None:
         return advice_told(advice)
+    if carried := carried_defense(report):
+        return f"The checkpoint carries {carried} already: audit the undefended model to compare defenses."
     ran = any(defense.status == "completed" for defense in report.defenses)
     counting = f" that counts under release of {release}" if ran else ""
     return f"No defense{counting} was measured."
+
+
+def carried_defense(report: AuditReport) -> str:
+    """The defense that the checkpoint was saved with, by its title where the report has one; empty where none."""
+    name = report.model.trained_with or report.model.wrapper or ""
+    titles = {one.card.id: one.card.title for one in (*report.defenses, *report.defenses_not_planned)}
+    return short(titles.get(name, name))
 
 
 def advice_told(advice: DefenseAdvice) -> str:
@@ -280,132 +345,14 @@ def _chance(metric: Metric, fpr: float | None) -> str:
     return "0.50" if metric is Metric.AUC else level(fpr or 0.0)
 
 
-# --- page 1: what to do ----------------------------------------------------------------------------------------------
-
-
-def actions(report: AuditReport) -> tuple[Action, ...]:
-    """At most three things to do, each with its measured effect."""
-    match pick.state_at(report, report.plan.release):
-        case VerdictState.LEAK_FOUND:
-            found = _lower_the_leak(report)
-        case VerdictState.NOTHING_FOUND:
-            found = [_keep_it(report)]
-        case VerdictState.CANNOT_SAY:
-            found = _settle_doubts(report)
-    return tuple(found[:3])
-
-
-def _lower_the_leak(report: AuditReport) -> list[Action]:
-    verdict = pick.released_verdict(report)
-    by_membership = verdict is not None and verdict.state is VerdictState.LEAK_FOUND
-    found = _take_defense(report, report.plan.release) if by_membership else []
-    found += [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
-    if by_membership and not found:
-        why = f"{no_defense(report, report.plan.release)}{_how_to_measure(report)}"
-        found = [Action(f"Do not release the {report.plan.release} as they are", why)]
-        found += _correct_the_recipe(report)
-        lesser = [access for access in pick.RELEASES if access.rank < report.plan.release.rank]
-        found += [action for access in lesser for action in _take_defense(report, access)]
-    return found or [
-        Action(
-            "Do not release this file as it is",
-            f"{no_defense(report, report.plan.release)} No lesser release came out without a leak.",
-        )
-    ]
-
-
-def _how_to_measure(report: AuditReport) -> str:
-    """What to run where nothing was measured that counts; empty where a piece of advice says why none is taken."""
-    release = report.plan.release
-    if defended.advice_at(report, release) is not None:
-        return ""
-    return f" To measure one: scan with --defenses; privaudit defenses lists those that count for {release}."
-
-
-def _correct_the_recipe(report: AuditReport) -> list[Action]:
-    """Where the shadows are not like the model, there may be more to find than was found."""
-    return [
-        Action("Correct [training] in splits.toml and audit again: more may leak than was found", clean(check.sentence))
-        for check in report.checks
-        if check.id == "recipe" and check.level is CheckLevel.FAIL
-    ]
-
-
-def _take_defense(report: AuditReport, release: Access) -> list[Action]:
-    """The defense that is advised, with what it was measured to do on the half on which it was not chosen."""
-    found = defended.advised(report, release)
-    if found is None:
-        return []
-    name = short(found.defense.card.title)
-    way = f"behind the defense {name}" if found.defense.card.acts_on == "output" else f"after retraining with {name}"
-    what = (
-        f"{release} only"
-        if release is not report.plan.release
-        else "the file"
-        if release is Access.WEIGHTS
-        else release
-    )
-    title = f"Release {what}, {way}"
-    left = _left_over(found, release, report)
-    if left or found.strongest.change.high >= 0:
-        title = f"No measured defense was shown to close the leak; first to try: {title[0].lower()}{title[1:]}"
-    told = (clean(found.advice.sentence), left, clean(found.advice.not_stopped))
-    return [Action(title, " ".join(part for part in told if part))]
-
-
-def _left_over(found: defended.Advised, release: Access, report: AuditReport) -> str:
-    """What a defense leaves above a limit, or leaves open; empty where both intervals end under their limits."""
-    plan = report.plan
-    low = defended.low_fpr_at(found.defense, release, plan.tpr_fpr)
-    ends = (
-        (found.strongest.adaptive, Metric.AUC, plan.auc_limit),
-        *(((low, Metric.TPR_AT_FPR, plan.tpr_limit),) if low else ()),
-    )
-    above = [end for end in ends if end[0].value > end[2]]
-    reaching = above or [end for end in ends if end[0].high > end[2]]
-    if not reaching:
-        return ""
-    _, metric, limit = reaching[0]
-    then = "lies above {}: a leak remains." if above else "has an interval that reaches above {}."
-    return f"{metric_name(metric, plan.tpr_fpr)} {then.format(f'its limit of {stated(limit, metric)}')}"
-
-
-def _release_less(report: AuditReport, access: Access) -> Action:
-    lesser, now = pick.primary_at(report, access), pick.headline(report)
-    effect = " instead of ".join(shown_in_words(shown) for shown in (lesser, now) if shown)
-    return Action(f"Release {access} only instead of {report.plan.release}", f"{effect}.")
-
-
 def shown_in_words(shown: pick.Shown) -> str:
     """An endpoint of an attack in a phrase."""
     found = shown.endpoint
-    card = shown.attack.card
-    return f"{short(card.title)} ({card.access}) reaches {_reached(found.estimate, found.metric, found.fpr)}"
+    return f"{_by(shown)} reaches {_reached(found.estimate, found.metric, found.fpr)}"
 
 
-def _keep_it(report: AuditReport) -> Action:
-    largest = pick.largest_bounds(report)
-    bounds = [f"{metric_name(*end)} at most {scaled(bound, metric_unit(end[0]))}" for end, bound in largest.items()]
-    effect = f"Simultaneous {level(1 - report.plan.family_wise_error)} bounds: {listing(bounds)}." if bounds else ""
-    return Action(
-        "Nothing measured here calls for a change; audit again when the weights, the data or the release change",
-        f"{effect} {count(report.data.evaluated)} records a side were evaluated.".strip(),
-    )
-
-
-def _settle_doubts(report: AuditReport) -> list[Action]:
-    found = [Action(f"Settle first: {title}", sentence) for title, sentence in doubts(report)]
-    verdict = pick.released_verdict(report)
-    if not found and verdict is not None:
-        found = [Action("Settle first", clean(reason)) for reason in verdict.reasons]
-    return found or [Action("Audit again", "The report holds no verdict for the declared release.")]
-
-
-def doubts(report: AuditReport) -> tuple[tuple[str, str], ...]:
-    """Controls and checks that failed, as title and sentence."""
-    controls = [(clean(c.title), clean(c.sentence)) for c in report.controls if c.status == "fail"]
-    checks = [(clean(c.title), clean(c.sentence)) for c in report.checks if c.level is CheckLevel.FAIL]
-    return tuple(controls + checks)
+def _by(shown: pick.Shown) -> str:
+    return f"{short(shown.attack.card.title)} ({shown.attack.card.access})"
 
 
 # --- page 1: what this is not ----------------------------------------------------------------------------------------
@@ -429,22 +376,35 @@ def named(cards: Sequence[AttackCard]) -> str:
 
 
 def best_of_all(report: AuditReport) -> str:
-    """How far the primary attacks got and the best secondary one, with the limit of that statement."""
-    primary = tuple(result for result in report.membership if result.role is Role.PRIMARY)
+    """How far the primary attacks got that the release allows, and the best secondary one, and what that decides."""
+    release = report.plan.release
+    primary = tuple(r for r in report.membership if r.role is Role.PRIMARY and release.includes(r.card.access))
     shown = pick.best_endpoint(primary, report.plan.tpr_fpr)
     if shown is None:
-        return "No primary membership attack ran; attacks not run may find a leak."
+        return f"No primary membership attack ran under release of {release}; attacks not run may find a leak."
     found = shown.endpoint
     ran = sum(isinstance(result.outcome, Completed) for result in primary)
     reached = f"{_reached(found.estimate, found.metric, found.fpr)} ({counts(found.estimate.n)})"
-    told = [f"The best of the {count(ran)} primary membership attacks reached {reached}."]
+    best = f"the best of {count(ran)} primary membership attacks, {_by(shown)}"
+    told = [f"Under release of {release} {best}, reached {reached}."]
     if choice := report.secondary_choice:
-        reported = choice.reported_value
-        told.append(
-            f"The best of {count(choice.chosen_from)} secondary ones reached "
-            f"{_reached(reported, choice.metric, choice.fpr)} on the half it was not chosen on ({counts(reported.n)})."
-        )
+        told.append(_best_secondary(report, choice))
     return " ".join([*told, "Attacks not run may do better."])
+
+
+def _best_secondary(report: AuditReport, choice: SecondaryChoice) -> str:
+    cards = {result.card.id: result.card for result in report.membership}
+    card, reported = cards.get(choice.attack_id), choice.reported_value
+    who = short(choice.attack_id) if card is None else f"{short(card.title)} ({card.access})"
+    chance = _CHANCE if choice.metric is Metric.AUC else choice.fpr or 0.0
+    verdict = pick.released_verdict(report)
+    decides = verdict is not None and verdict.state is VerdictState.LEAK_FOUND
+    above = "" if decides or reported.low <= chance else "; above chance, but not corrected: it decides nothing"
+    return (
+        f"The best of {count(choice.chosen_from)} secondary ones, {who}, reached "
+        f"{_reached(reported, choice.metric, choice.fpr)} on the half it was not chosen on "
+        f"({counts(reported.n)}{above})."
+    )
 
 
 # --- who is exposed --------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ __all__ = ["Column", "ColumnKind", "Columns", "choose_columns", "parse_features"
 
 _IMAGE_NAMES = ("image", "images", "img", "pixel_values", "picture", "photo", "jpg", "jpeg", "png", "webp")
 _FEATURE_NAMES = ("features", "feature", "x", "inputs", "embedding", "embeddings")
-_LABEL_NAMES = ("label", "labels", "fine_label", "target", "targets", "class", "cls", "y")
+_LABEL_NAMES = ("label", "labels", "fine_label", "coarse_label", "target", "targets", "class", "cls", "y")
 _GROUP_NAMES = ("group", "groups", "group_id")
 _SHOWN = 30
 _LONGEST_SHOWN = 60
@@ -97,7 +97,7 @@ def choose_columns(
     else:
         label = table.guess("label_column", kinds, _LABEL_NAMES, listed)
     if label is None and labels_needed:
-        raise table.complaint("holds no column of classes", "label_column")
+        raise table.nothing("holds no column of classes", "label_column", _LABEL_NAMES, "save integers, or text")
     if section.group_column is not None:
         group: Column | None = table.named("group_column", section.group_column, kinds)
     else:
@@ -138,14 +138,21 @@ class _Table:
             raise self.complaint("holds several columns that could be meant", key)
         return found[0] if found else None
 
-    def complaint(self, what: str, key: str) -> InputError:
+    def nothing(self, what: str, key: str, names: Sequence[str], remedy: str) -> InputError:
+        """No column serves; of one that has a usual name and another type the remedy is told first."""
+        unfit = next((column for column in self.columns if column.name.lower() in names), None)
+        if unfit is None:
+            return self.complaint(what, key)
+        return self.complaint(what, key, f"`{_shown(unfit.name)}` is {_shown(unfit.type)}: {remedy}. Or name another")
+
+    def complaint(self, what: str, key: str, remedy: str = "Name the right one") -> InputError:
         """What is wrong, and which columns there are."""
         there = [_shown(f"{column.name} ({column.type})") for column in self.columns[:_SHOWN]]
         more = len(self.columns) - len(there)
         listed = f"{', '.join(there) or 'none'}{f' and {more} more' if more else ''}"
         return InputError(
             f"{printable(self.path)} {what}; its columns: {listed}.",
-            f"Name the right one as `{key}` under [data] in splits.toml.",
+            f"{remedy} as `{key}` under [data] in splits.toml.",
         )
 
 
@@ -163,7 +170,8 @@ def _content(table: _Table, section: DataSection) -> Column:
         found = table.guess(key, (kind,), names, frozenset() if names else table.names)
         if found is not None:
             return found
-    raise table.complaint("holds no column of encoded images, and none of lists of numbers", "image_column")
+    what = "holds no column of encoded images, and none of lists of numbers"
+    raise table.nothing(what, "image_column", _IMAGE_NAMES, "embed the bytes of the images; paths are not followed")
 
 
 # --- what the datasets library leaves in a schema ------------------------------------------------------------------

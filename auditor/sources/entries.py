@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -249,8 +250,18 @@ def _in_order(files: Iterable[Path]) -> tuple[Path, ...]:
     numbers = [_parsed(path).number for path in ordered]
     if len(counts) > 1 or len(numbers) != count or numbers != list(range(count)):
         raise InputError(
-            f"{printable(ordered[0].parent)} holds {len(ordered)} shards like {printable(ordered[0].name)}, "
-            f"not each of {count} once.",
+            f"{printable(ordered[0].parent)} holds {len(ordered)} shard{'' if len(ordered) == 1 else 's'} like "
+            f"{printable(ordered[0].name)}, not each of {count} once{_missing(ordered[0], numbers, counts)}.",
             "Put all shards of the split there, and no others.",
         )
     return tuple(ordered)
+
+
+def _missing(like: Path, numbers: Sequence[int | None], counts: AbstractSet[int | None]) -> str:
+    """The first shard that is not there, by its name; empty where its name cannot be told, or none is missing."""
+    first = next((number for number in range(max(filter(None, counts), default=0)) if number not in numbers), None)
+    shown = re.search(r"(\d+)(-of-\d+)", like.name)
+    if first is None or shown is None or len(counts) > 1:
+        return ""
+    name = f"{like.name[: shown.start()]}{first:0{len(shown[1])}d}{shown[2]}{_parsed(like).ending}"
+    return f": {printable(name)} is missing"

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.errors import InputError
-from auditor.npz_file import plain_features
 from auditor.records import MAX_ROLE_BYTES, printable, read_text
 from auditor.sources.columns import Column, ColumnKind, Columns, choose_columns, parse_features
 from auditor.sources.images import MAX_ENCODED_BYTES, EncodedImage, ImageRole, survey
+from auditor.sources.npz import plain_features
+from auditor.sources.packed import packed_by
 from auditor.sources.stated import ArrayRole, Stated, state_groups, state_labels
 from auditor.splits_file import DataSection
 
@@ -75,14 +76,19 @@ class TableImages:
         """All images, shard by shard.
 
         Raises:
-            InputError: a shard is damaged or cut off, or a row holds no image, a large one, or only the path of one.
+            InputError: a shard is damaged or cut off, there are no rows, or a row holds no image, a large one, or only
+                the path of one.
         """
+        total = 0
         for shard in self.shards:
             first = 0
             with _reading(shard):
                 for batch in _batches(shard, self.columns):
                     yield from self._images_of(batch, shard, first)
                     first += batch.num_rows
+            total += first
+        if not total:
+            raise _empty(self.path)
 
     def _images_of(self, batch: pa.RecordBatch, shard: Path, first: int) -> Iterator[EncodedImage]:
         labels, groups = (_values(batch, name) for name in (self.columns.label, self.columns.group))
@@ -149,9 +155,11 @@ def _reading(path: Path) -> Iterator[None]:
             raise OSError("not a regular file")
         yield
     except (pa.ArrowException, *_DAMAGE) as error:
+        if (packing := packed_by(path)) is not None:
+            raise InputError(f"{printable(path)} is compressed with {packing} as a whole.", "Unpack it.") from error
         raise InputError(
             f"{printable(path)} is damaged, cut off, or no plain {path.suffix[1:]} file.",
-            "Write it again with the `datasets` library or pyarrow, arrow uncompressed.",
+            "Write it again with the `datasets` library or pyarrow.",
         ) from error
 
 
@@ -221,7 +229,7 @@ def _arrow_batches(path: Path, columns: Columns) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source:
-        _check_messages(source)
+        _check_messages(source, path)
         schema = pa.ipc.open_stream(_to_stream(source)).schema
         fields = [schema.get_field_index(name) for name in columns.names]
         yield from pa.ipc.open_stream(_to_stream(source), options=pa.ipc.IpcReadOptions(included_fields=fields))
@@ -241,10 +249,11 @@ def _image_in(cell: pa.Scalar, place: str) -> tuple[str, bytes]:
         name = stated if isinstance(stated, str) else ""
         cell = cell["bytes"]
     if not cell.is_valid:
-        told = f"is only a path, {printable(name[-200:])}, which is not followed" if name else "holds no image"
+        if not name:
+            raise InputError(f"{printable(place)} holds no image.", "Give it one, or drop the record.")
         raise InputError(
-            f"{printable(place)} {told}.",
-            "Write it with `save_to_disk`, which puts the images themselves into the file.",
+            f"{printable(place)} is only a path, {printable(name[-200:])}, which is not followed.",
+            "Embed the bytes before `to_parquet`, or write it with `save_to_disk`, which does.",
         )
     content = cell.as_buffer()
     if content.size > MAX_ENCODED_BYTES:
@@ -269,10 +278,14 @@ def _read_features(path: Path, shards: tuple[Path, ...], columns: Columns) -> Ar
                 if room < 0 or parts[-1].shape[1] != parts[0].shape[1]:
                     raise _unfit(shard, columns.content)
     if not labels:
-        raise InputError(f"{printable(path)} holds no rows.", "Write one per record.")
+        raise _empty(path)
     inputs = plain_features(np.concatenate(parts), path, columns.content)
     stated = state_labels(path, labels, named_by=_NAMED_BY, listed=columns.class_names)
     return ArrayRole(path, inputs, stated, state_groups(path, groups))
+
+
+def _empty(path: Path) -> InputError:
+    return InputError(f"{printable(path)} holds no rows.", "Write one per record.")
 
 
 def _numbers_in(column: pa.Array, shard: Path, name: str) -> npt.NDArray[np.generic]:
@@ -305,13 +318,16 @@ def _to_stream(source: pa.NativeFile) -> pa.NativeFile:
     return source
 
 
-def _check_messages(source: pa.NativeFile) -> None:
+def _check_messages(source: pa.NativeFile, path: Path) -> None:
     """Refuse what arrow would take without a word: compressed bodies of any size, and a stream without its end."""
     import pyarrow as pa
 
     for message in pa.ipc.MessageReader.open_stream(_to_stream(source)):
         if message.type in {"record batch", "dictionary"} and _is_compressed(memoryview(message.metadata)):
-            raise ValueError("compressed")
+            raise InputError(
+                f"{printable(path)} holds compressed buffers (lz4 or zstd, as feather files do), which are not read.",
+                'Write it uncompressed: pyarrow.feather.write_feather(table, path, compression="uncompressed").',
+            )
     end = source.tell()
     source.seek(end - len(_END_OF_STREAM))
     if source.read(len(_END_OF_STREAM)) != _END_OF_STREAM:

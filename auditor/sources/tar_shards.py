@@ -25,6 +25,7 @@ from auditor.errors import InputError
 from auditor.records import printable
 from auditor.sources.decoding import EXTENSIONS
 from auditor.sources.images import MAX_ENCODED_BYTES, EncodedImage
+from auditor.sources.packed import packed_by
 from auditor.sources.stated import Stated, label_in_text
 
 __all__ = ["TarImages"]
@@ -169,6 +170,11 @@ def _parts(shard: Path) -> Iterator[_Part]:
                     yield part
         _check_end(shard, end)
     except _DAMAGE as error:
+        if (packing := packed_by(shard)) is not None:
+            raise InputError(
+                f"{printable(shard)} is no plain tar file: it is compressed with {packing}.",
+                "Unpack it, or write it again uncompressed (`tar -cf`).",
+            ) from error
         raise InputError(
             f"{printable(shard)} is no plain tar file, or it is damaged or cut off.", "Write it again, uncompressed."
         ) from error

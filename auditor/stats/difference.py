@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
-
 from auditor.stats._validate import check_count, check_fraction
 from auditor.stats.estimate import Estimate
 
@@ -50,6 +48,8 @@ def paired_difference(gained: int, lost: int, pairs: int, *, confidence: float =
     Raises:
         ValueError: There are no pairs, or fewer than counted.
     """
+    from scipy import stats  # heavy, and what imports this module mostly asks for nothing that is paired
+
     check_count(pairs, name="pairs")
     if min(gained, lost) < 0 or gained + lost > pairs:
         raise ValueError(f"gained and lost must be counts of at most {pairs} pairs, got {gained} and {lost}")

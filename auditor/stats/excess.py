@@ -35,12 +35,14 @@ class Excess:
         null: The latter.
         null_p_value: One-sided, against "it is not above 0.5".
         estimate: The former less the latter.
+        beyond: The same, less what the models without may have missed.
         p_value: One-sided, against "the former is not above what the latter would be, had nothing been missed".
     """
 
     null: Estimate
     null_p_value: float
     estimate: Estimate
+    beyond: Estimate
     p_value: float
 
 
@@ -52,6 +54,7 @@ def excess_over_null(
     *,
     unlearned: float = 0.0,
     confidence: float = 0.95,
+    error: float = 0.025,
     groups: npt.ArrayLike | None = None,
 ) -> Excess:
     """Compare an attack's AUC on a model with its AUC on two models without the records, paired by record.
@@ -63,7 +66,8 @@ def excess_over_null(
             members one each, and all non-members.
         membership: bool [record].
         unlearned: The share, below 1, of what tells the sides apart that those models may not have learned.
-        confidence: Nominal coverage of both intervals.
+        confidence: Nominal coverage of the intervals of `null` and `estimate`.
+        error: Nominal error on each side of the interval of `beyond`, which lies above 0 where `p_value` is lower.
         groups: int [record] or None; records of one group are not taken as independent.
 
     Raises:
@@ -71,6 +75,7 @@ def excess_over_null(
             is not in [0, 1).
     """
     alpha = (1.0 - check_fraction(confidence, name="confidence")) / 2
+    sure = check_fraction(1.0 - 2 * error, name="1 - 2 error")
     if not 0.0 <= unlearned < 1.0:
         raise ValueError(f"unlearned must be at least 0 and below 1, got {unlearned}")
     values = float_vector(scores, name="scores")
@@ -86,8 +91,11 @@ def excess_over_null(
     ends = difference_interval(value, apart, alpha)
     estimate = Estimate(value, *ends, confidence, apart.describe("paired {}, between models"), table.n)
     tested = _apart(first, null, 1 + missed, table).plus((1 + (1 + missed) ** 2 / 2) * between)
-    beyond = value - missed * max(null.value - 0.5, 0.0)
-    return Excess(told, p_above_half(null.value, spread), estimate, p_above_half((1 + beyond) / 2, tested.scaled(0.5)))
+    left = value - missed * max(null.value - 0.5, 0.0)
+    method = tested.describe("paired {}, between models")
+    beyond = Estimate(left, *difference_interval(left, tested, error), round(sure, 4), method, table.n)
+    p_value = p_above_half((1 + left) / 2, tested.scaled(0.5))
+    return Excess(told, p_above_half(null.value, spread), estimate, beyond, p_value)
 
 
 def _apart(first: Placed, null: Placed, weight: float, table: Table) -> Spread:

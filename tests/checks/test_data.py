@@ -33,6 +33,16 @@ def judged(jury, own):
     return groups(SimpleNamespace(jury=replace(jury, groups=np.concatenate([own, own + 1000]))))
 
 
+def test_groups_on_both_sides_measure_records_and_not_persons(jury):
+    apart, together = np.arange(100) % 25, np.concatenate([np.arange(100) % 25, np.arange(100) % 25])
+    assert judged(jury, apart).level is CheckLevel.PASS
+    check = groups(SimpleNamespace(jury=replace(jury, groups=together)))
+    assert (check.level, check.voids) == (CheckLevel.WARN, ())
+    assert "25 of 25 groups have members and non-members: this measures records, not persons" in check.sentence
+    few = groups(SimpleNamespace(jury=replace(jury, groups=together % 9)))
+    assert (few.level, "9 of 9 groups have members" in few.sentence) == (CheckLevel.FAIL, True)
+
+
 def test_records_without_groups_are_not_checked(jury):
     assert groups(SimpleNamespace(jury=jury)) is None
 
@@ -70,8 +80,31 @@ def balance(labels):
 
 def test_many_classes_with_few_records_each_are_no_imbalance():
     check = balance(np.random.default_rng(0).integers(0, 500, 1000))
-    assert check.level is CheckLevel.PASS
+    assert check.sentence.startswith("Classes are about as frequent among members")
     assert "V 0.65, p 0." in check.sentence
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (np.arange(600) // 2 % 100, "100 of 100 classes have fewer than 5 evaluated members or non-members"),
+        (np.append(np.arange(400) // 2 % 10, 10), "1 of 11 classes has fewer than 5"),
+        (np.arange(100) // 2 % 10, ""),
+    ],
+)
+def test_classes_with_hardly_any_records_are_counted(labels, told):
+    check = balance(labels)
+    assert check.level is (CheckLevel.WARN if told else CheckLevel.PASS)
+    assert told in check.sentence
+
+
+@pytest.mark.parametrize(("side", "told"), [(0, "All evaluated members"), (1, "All evaluated non-members")])
+def test_a_side_of_one_class_is_told(side, told):
+    labels = np.arange(100) // 2 % 5
+    labels[side::2] = 3
+    check = balance(labels)
+    assert check.level is CheckLevel.WARN
+    assert check.sentence.startswith(f"{told} are of one class, and the others are not")
 
 
 def test_one_class_and_a_slight_imbalance_pass():

@@ -26,7 +26,7 @@ def correct(members, non_members):
 @pytest.mark.parametrize(
     ("members", "non_members", "level", "told"),
     [
-        (0.9, 0.8, CheckLevel.PASS, "90.0% on members and 80.0% on non-members."),
+        (0.9, 0.8, CheckLevel.PASS, "90.0 % on members and 80.0 % on non-members."),
         (0.9, 0.9, CheckLevel.WARN, "no better on members"),
         (0.9, 0.93, CheckLevel.WARN, "no better on members"),
         (0.9, 0.94, CheckLevel.FAIL, "worse on members"),
@@ -125,7 +125,7 @@ def test_outputs_without_a_class_of_that_number_are_no_hindrance(subject):
     labels = np.arange(400) % 4
     check = ordered(subject, labels, labels + 1000)
     assert check.level is CheckLevel.FAIL
-    assert "0.0%, but in 100.0%" in check.sentence
+    assert "0.0 %, but in 100.0 %" in check.sentence
 
 
 def test_one_record_a_class_says_nothing_of_their_order(subject):
@@ -140,7 +140,7 @@ def test_a_ceiling_is_told_with_the_attack_and_voids_nothing(subject):
     check = attack_ceiling(replace(subject, scored=(*subject.scored, perfect)))
     assert (check.level, check.voids) == (CheckLevel.WARN, ())
     assert f"{attack('lira-weights').card.title} has AUC 1.0000" in check.sentence
-    assert "TPR 100.0% at 1.0% FPR" in check.sentence
+    assert "TPR 100.0 % at 1.0 % FPR" in check.sentence
 
 
 def test_secondary_and_skipped_attacks_are_not_looked_at(subject):

@@ -62,6 +62,12 @@ def test_a_card_that_cannot_be_edited_is_refused_and_kept(
     assert readme.read_bytes() == content
 
 
+def test_a_place_where_no_card_can_be_is_told_with_a_remedy_that_the_command_has(stored: Path, tmp_path: Path, capsys):
+    (tmp_path / "cards").touch()
+    assert cli.main(["card", str(stored), str(tmp_path / "cards" / "README.md")]) == 2
+    assert capsys.readouterr().err.endswith("is a file, not a folder. Name another model card.\n")
+
+
 def test_a_report_that_is_none_is_refused(tmp_path: Path):
     (tmp_path / "report.json").write_text("{}", encoding="utf-8")
     assert cli.main(["card", str(tmp_path / "report.json"), str(tmp_path / "README.md")]) == 2

@@ -13,7 +13,7 @@ from auditor.defenses import DEFENSES
 from auditor.findings import AttackCard, DefenseCard
 from auditor.report import load_json, write_outputs
 from tests.cli.test_terminal import torch_was_imported_by
-from tests.minimal_report import report
+from tests.report.example import well_behaved
 from tests.tiny_checkpoints import timm_folder
 
 
@@ -50,7 +50,7 @@ def test_plan_as_json(checkpoint: Path, capsys: pytest.CaptureFixture[str]):
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     path = tmp_path / "report.json"
-    write_outputs(report(), [path])
+    write_outputs(well_behaved(), [path])
     return path
 
 
@@ -58,8 +58,8 @@ def test_render_makes_the_page_again(stored: Path, capsys: pytest.CaptureFixture
     page, copy = stored.with_name("page.html"), stored.with_name("copy.json")
     assert cli.main(["render", str(stored), "-o", str(page), "-o", str(copy)]) == 0
     assert capsys.readouterr() == (f"{page}\n{copy}\n", "")
-    assert "model.safetensors" in page.read_text(encoding="utf-8")
-    assert load_json(copy) == report()
+    assert well_behaved().model.name in page.read_text(encoding="utf-8")
+    assert load_json(copy) == well_behaved()
 
 
 def test_render_does_not_import_torch(stored: Path):

@@ -128,6 +128,39 @@ def test_usage_ends_with(
     assert bool(told.out) == (code == 0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("scam", "No such command 'scam'. Did you mean 'scan'? See privaudit --help."),
+        ("scan", "Missing argument 'CHECKPOINT'. See privaudit scan --help."),
+        ("scan . --data", "Option '--data' requires an argument. See privaudit --help."),
+        ("scan . --data . --nope", "No such option '--nope'. See privaudit scan --help."),
+        (
+            "plan . --data . --defenses none,purifier",
+            "Invalid value for '--defenses': none stands alone. See privaudit plan --help.",
+        ),
+        ("canaries make", "Missing option '--data'. See privaudit canaries make --help."),
+        (
+            "render nowhere.json",
+            "Invalid value for 'REPORT.json': File 'nowhere.json' does not exist. See privaudit render --help.",
+        ),
+        (
+            "scan . --data . --workers 0",
+            "Invalid value for '--workers': 0 is not in the range x>=1. See privaudit scan --help.",
+        ),
+    ],
+)
+def test_a_usage_error_is_told_in_one_line(arguments: str, told: str, capsys: pytest.CaptureFixture[str]):
+    cli.main(arguments.split())
+    assert capsys.readouterr().err == f"Error: {told}\n"
+
+
+@pytest.mark.parametrize("arguments", ["", "canaries"])
+def test_a_group_without_a_command_shows_its_help(arguments: str, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(arguments.split()) == 2
+    assert capsys.readouterr().err.startswith("Usage: privaudit")
+
+
 def test_a_termination_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     def audit(*_: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -140,8 +173,17 @@ def test_a_termination_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.Monke
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert cli.main(["scan", *files]) == 130
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert capsys.readouterr().err.startswith("Error: Interrupted.")
+    assert capsys.readouterr().err == "Error: Interrupted. The same command, run again, goes on where it stopped.\n"
     assert not (tmp_path / "report.json").exists()
+
+
+def test_only_a_scan_is_said_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    def interrupted(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("auditor.audit.plan_audit", interrupted)
+    assert cli.main(["--debug", "plan", f"{tmp_path}/scan", "--data", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "Error: Interrupted. The same command, run again, starts from its beginning.\n"
 
 
 def test_a_caller_who_handles_termination_keeps_it(scan):

@@ -7,14 +7,15 @@ import pytest
 from auditor import cli
 from auditor.audit import AuditOptions
 from auditor.cli.summary import summary
+from auditor.difference.pairing import ALONE
 from auditor.errors import InputError
 from auditor.findings import AuditReport, Check, CheckLevel, ControlResult, Failed, Family, Skipped, VerdictState
-from auditor.pairing import ALONE
 from auditor.report import load_json, write_outputs
 from auditor.threat import Access
 from tests.minimal_report import attack, report, verdict
 from tests.report.example import canaries
 
+pytestmark = pytest.mark.usefixtures("one_thing_at_a_time")
 REPORT = report()
 
 
@@ -143,8 +144,12 @@ def test_a_failed_scan_leaves_no_report(asked, monkeypatch: pytest.MonkeyPatch, 
 def test_the_gate_says_why(asked, capsys: pytest.CaptureFixture[str]):
     assert scan("-o", "a.json", "--fail-on", "high") == 0
     told = capsys.readouterr().err.splitlines()
-    assert told[-2].startswith("pass          severity: Membership at release weights: nothing was found")
-    assert told[-1] == "Gate: pass. Every rule is met at release weights: severity."
+    assert told[-4].startswith("pass          severity: Membership at release weights: nothing was found")
+    assert told[-3] == f"model         model.safetensors, sha256 {'0' * 16}: it is the one that this scan audited"
+    assert told[-2].startswith("inversion     not judged (severity is of membership); ")
+    assert told[-1] == (
+        "Gate: pass. Every rule is met at release weights: severity. Not judged: inversion (no verdict)."
+    )
 
 
 def test_what_the_policy_says_is_in_the_files(asked):
@@ -172,12 +177,15 @@ def test_the_last_release_is_held_against(asked, capsys: pytest.CaptureFixture[s
 
 def test_scores_are_looked_for_beside_both_reports(asked, monkeypatch: pytest.MonkeyPatch):
     looked: list[Path] = []
-    monkeypatch.setattr("auditor.kept_scores.read_kept", lambda file, _: looked.append(file) or ALONE[0])
+    monkeypatch.setattr("auditor.difference.kept_scores.read_kept", lambda file, _: looked.append(file) or ALONE[0])
     Path("privaudit.toml").touch()
     write_outputs(REPORT, [Path("old.json")])
     asked_for = "-o a.json --policy privaudit.toml --baseline old.json --run-dir run --exit-zero"
     assert scan(*asked_for.split()) == 0
     assert looked == [Path("old.json"), Path("run/report.json")]
+    looked.clear()
+    assert scan(*asked_for.replace("--run-dir run", "").split()) == 0
+    assert looked == [Path("old.json"), Path("report.json")]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +241,26 @@ def test_the_summary_tells_what_did_not_run_and_why():
     assert "skipped rmia: no population" in lines
     assert "failed gap: RuntimeError: no" in lines
     assert not any("lira" in line for line in lines)
+
+
+def test_what_many_lack_for_one_reason_is_counted_by_kind():
+    names = "abcde"
+    skipped = [attack(name=name, outcome=Skipped(reason="runs from --budget standard")) for name in names]
+    lines = lines_of(report(membership=[attack(), *skipped]))
+    assert "skipped 5 membership attacks: runs from --budget standard (the report names each)" in lines
+    lines = lines_of(report(membership=[attack(), *skipped[1:]]))
+    assert "skipped b, c, d, e: runs from --budget standard" in lines
+
+
+def test_the_summary_tells_why_another_release_has_no_answer_and_says_it_once():
+    verdicts = [
+        verdict(access, VerdictState.CANNOT_SAY).model_copy(update={"sentence": sentence})
+        for access, sentence in zip(Access, ("No attack ran.", "Few records.", "Few records."), strict=True)
+    ]
+    verdicts.append(verdict(Access.LABELS, VerdictState.NOTHING_FOUND, family=Family.INVERSION))
+    lines = lines_of(report(verdicts=verdicts, release=Access.WEIGHTS))
+    told = [line for line in lines if line.startswith(("membership, ", "inversion, "))]
+    assert told == ["membership, weights and scores: Few records.", "membership, labels: No attack ran."]
 
 
 def test_the_summary_tells_what_to_distrust():

@@ -59,6 +59,16 @@ def test_a_reader_who_leaves_is_no_error(command: str):
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("command", [["attacks"], ["--version"], ["diff", "--help"]])
+def test_a_full_disk_under_stdout_is_no_slip_of_ours(command: list[str]):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*PRIVAUDIT, *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 2
+    assert "no space " in ended.stderr.lower()
+    assert ended.stderr.count("\n") == 1
+
+
 def torch_was_imported_by(*arguments: str) -> bool:
     code = (
         "import json, sys\n"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from auditor.findings import AttackCard, Family, Fidelity, InversionResult, Paper
+from auditor.findings import AttackCard, Family, Fidelity, InversionResult, Paper, VerdictState
 from auditor.inversion.evaluators import Evaluator
 from auditor.inversion.given import Rebuilt
 from auditor.inversion.measure import (
@@ -22,7 +22,7 @@ from auditor.inversion.measure import (
 from auditor.inversion.scene import Scene
 from auditor.stats.intervals import proportion
 from auditor.threat import Access
-from auditor.verdict import VerdictState, decide_inversion
+from auditor.verdict import decide_inversion
 from reference_attacks.inversion.material import Inverted, Snapshot
 
 CLASSES, RECORDS, SIDE = 24, 6, 12
@@ -286,3 +286,4 @@ def test_nothing_found_is_cannot_say():
     told = decide_inversion(inversion_facts([result_of()], ["a"] * 24))
     assert {one.state for one in told} == {VerdictState.CANNOT_SAY}
     assert "no more of training records than the controls" in told[-1].sentence
+    assert [one.left_out for one in inversion_facts([result_of()], ["a"] * 26)] == [0, 2, 2]

@@ -73,13 +73,13 @@ def test_what_is_implied_is_called_descriptive_and_approximate():
     assert "Approximate: the split is random" in page
 
 
-def test_without_canaries_and_random_split_there_is_no_section():
+def test_without_canaries_there_is_no_section_and_what_is_implied_stands_in_the_appendix():
     assert render_html(leaky()).count(f">{TITLE}<") == 2
     assert TITLE not in render_html(well_behaved())
-    only_implied = leaky().model_copy(update={"canaries": None})
-    page = text_of(render_html(only_implied))
-    assert TITLE in page
-    assert "coin flips added" not in page
+    only_implied = render_html(leaky().model_copy(update={"canaries": None}))
+    assert TITLE not in only_implied
+    assert "coin flips added" not in text_of(only_implied)
+    assert only_implied.index('id="implied"') > only_implied.index('id="appendix"')
 
 
 def test_the_environment_says_whether_the_instrument_was_tested():

@@ -37,6 +37,7 @@ DECIDING = (
 HOW_NOT_WHAT = {
     "_PRIOR",  # of an example in a sentence
     "_BATCH",
+    "_CHANCE",  # what guessing reaches
     "_CELLS",
     "_BITS",  # twice the raster squared
     "_THUMBNAIL",

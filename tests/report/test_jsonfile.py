@@ -90,6 +90,48 @@ def test_a_number_that_its_own_interval_belies_is_refused(change, told, tmp_path
         place.update(kept)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("data", "evaluated"), -3, "`data.evaluated`"),
+        (("data", "evaluated"), 10**18, "`data.evaluated`"),
+        (("data", "evaluated"), 10**6, "1,000,000 records a side were evaluated, of "),
+        (("data", "members"), -1, "`data.members`"),
+        (
+            ("exposure", 0, "auc"),
+            {"value": 2.0, "high": 2.5},
+            "must lie between 0 and 1, interval and all",
+        ),
+        (("exposure", 0, "auc"), {"low": -0.5}, "reaches -0.5"),
+        (
+            ("exposure", 0, "auc", "n"),
+            {"members": 10**18},
+            "n must not be so large, and is 1000000000000",
+        ),
+        (("membership", 0, "outcome", "endpoints", 0), {"p_value": 1.5}, "endpoints.0.p_value`"),
+        (("membership", 0, "outcome", "endpoints", 0), {"upper_bound": 3}, "endpoints.0.upper_bound`"),
+        (("membership", 0, "outcome", "roc"), {"tpr": [0.0]}, "must hold as many points as each other"),
+        (("membership", 0, "outcome", "roc"), {"low": [0.0]}, "must hold as many points as each other"),
+        (("histograms", 0), {"edges": [0.0]}, "a count for each bin"),
+        (("timings", 0), {"wall_seconds": -1}, "`timings.0.wall_seconds`"),
+        (("canaries", "bounds", 0), {"correct": 10**6}, "guesses cannot be right"),
+        (("canaries",), {"included": 10**6}, "more were included or mislabelled than the"),
+    ],
+)
+def test_an_impossible_number_is_refused_by_its_field(place, value, told, tmp_path):
+    whole = json.loads(render_json(leaky()))
+    part = whole
+    for key in place[:-1] if not isinstance(value, dict) else place:
+        part = part[key]
+    part.update(value if isinstance(value, dict) else {place[-1]: value})
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(whole), encoding="utf-8")
+    with pytest.raises(InputError, match="does not fit the report schema") as caught:
+        load_json(path)
+    assert told in caught.value.message
+    assert "Value error" not in caught.value.message
+
+
 def test_an_end_that_is_off_by_rounding_is_read(tmp_path):
     whole = json.loads(render_json(leaky()))
     next(_estimates(whole)).update(value=0.3, low=0.1 + 0.2, high=0.3)

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from auditor.findings import Metric, Void
+from auditor.findings import Metric, Severity, Void
 from auditor.limits import SeverityRow, SeverityTable
 from auditor.report import limits, wording
 from auditor.report.markdown import render_markdown
 from auditor.report.webpage import render_html
-from tests.report.example import leaky, well_behaved
+from tests.report.example import confounded, leaky, well_behaved
 
 OWN = {
     "auc_limit": 0.625,
@@ -43,9 +43,14 @@ def test_a_policy_of_the_owner_stands_where_nobody_overlooks_it(render):
     assert "not the defaults" not in render(leaky())
 
 
-def test_the_severity_names_its_table():
-    assert wording.severity(leaky()) == "high, by the documented table"
-    assert wording.severity(planned(leaky(), **OWN)) == "high, by the table of the policy"
+def test_the_severity_says_of_what_it_is_and_names_its_row():
+    told = wording.severity(leaky()).replace("\u00a0", " ")
+    assert told == "high: the interval of the membership leak lies above AUC 0.70 or TPR 10 % at 1 % FPR"
+    assert wording.severity(planned(leaky(), **OWN)).endswith(", by the table of the policy")
+    low = leaky().model_copy(update={"severity": Severity.LOW})
+    assert "does not lie above AUC 0.60" in wording.severity(low)
+    assert wording.severity(well_behaved()) == "none: no membership leak was found"
+    assert wording.severity(confounded()) == "not determined: membership is not answered"
 
 
 def test_limits_are_printed_as_declared():
@@ -60,8 +65,8 @@ def test_power_is_a_table_that_says_it_is_computed():
         ("AUC", "5,000 records", "0.52", "0.60", "175", "yes"),
         ("TPR at 1\u00a0% FPR", "5,000 records", "1.8\u00a0%", "5\u00a0%", "1,000", "yes"),
     ]
-    assert "What so many records can decide" in text_of(render_html(leaky()))
-    assert "What so many records" not in render_html(planned(leaky(), power=()))
+    assert "What this number of records can show" in text_of(render_html(leaky()))
+    assert "What this number of records" not in render_html(planned(leaky(), power=()))
 
 
 def test_what_cannot_be_decided_stands_out():
@@ -88,5 +93,5 @@ def test_a_check_that_voids_power_is_named_beside_it():
 
 def test_a_preliminary_report_has_its_power_too():
     early = leaky().model_copy(update={"stage": "target alone"})
-    assert "What so many records can decide" in render_html(early)
+    assert "What this number of records can show" in render_html(early)
     assert {one.metric for one in early.plan.power} == set(Metric)

@@ -68,7 +68,7 @@ def test_without_a_low_fpr_the_figure_has_one_panel():
         for leak in report.output_matrix
     )
     figure = output_figure(report.model_copy(update={"output_matrix": matrix}))
-    assert {row.cells[2] for row in figure.table.rows} == {"–"}
+    assert {row.cells[2] for row in figure.table.rows} == {"too coarse"}
 
 
 def test_without_a_matrix_there_is_no_section():

@@ -22,6 +22,7 @@ from auditor.report import (
     render_markdown,
     render_sarif,
     render_summary,
+    rulings,
 )
 from auditor.report.points import Kind, State
 from auditor.report.rulings import table
@@ -39,7 +40,7 @@ FORMATS = {
     "gitlab": render_gitlab,
     "annotations": render_annotations,
 }
-BLOCK = re.compile(r'<section id="policy">.*?</section>\n\n', re.DOTALL)
+BLOCK = re.compile(r'<section id="(?:policy|rules)">.*?</section>\n\n|<li><a href="#rules">[^\n]*\n', re.DOTALL)
 STYLE = re.compile(r"\n\.rules \{.*?(?=</style>)", re.DOTALL)
 
 
@@ -77,8 +78,9 @@ def test_the_first_page_says_it_under_the_tiles_with_word_icon_and_day(name, tol
     order = (
         "Verdict by way of release",
         "What the policy says",
-        "The rules of privaudit.toml",
         "The numbers that carry",
+        "Contents",
+        "The rules of privaudit.toml",
     )
     assert [text.index(one) for one in order] == sorted(text.index(one) for one in order)
     assert Outline(page(name)).open == []
@@ -119,6 +121,30 @@ def test_every_waiver_is_told_where_it_counts_and_where_it_does_not():
     for made in (text_of(page("waived")), render_markdown(report, gate).replace("\\", "")):
         assert idle in made
         assert "Met by waiver only: auc, tpr_at_fpr." in made
+
+
+def test_what_no_rule_judged_and_what_was_compared_stands_in_every_format():
+    report, gate = JUDGED["pass"]
+    gate = replace(gate, compared="m, sha256 0123: the file <shown> is that one", idle_baseline=True)
+    told = rulings.notes(gate)
+    few = "10 classes are too few for an interval over classes; 20 are needed."
+    assert told == (
+        "Model: m, sha256 0123: the file <shown> is that one.",
+        f"Inversion: not judged (families = membership); the verdict at release weights is cannot say: {few}",
+        "Baseline: not used: of a policy only no_worse_than_last asks for the report of the last release.",
+    )
+    assert gate.sentence.endswith("Not judged: inversion (cannot say).")
+    text, markdown = text_of(render_html(report, gate)), render_markdown(report, gate).replace("\\", "")
+    run = json.loads(render_sarif(report, gate))["runs"][0]
+    (met, *_) = render_annotations(report, gate).splitlines()
+    facts = [one.get("value") for one in suite_of(report, gate).iter("property")]
+    for one in told:
+        assert one in text
+        assert one in markdown
+        assert one in {note["message"]["text"] for note in run["invocations"][0]["toolExecutionNotifications"]}
+        assert one in met
+        assert one.partition(": ")[2].rstrip(".") in {fact.rstrip(".") for fact in facts}
+    assert set(run["properties"]["gate"]) >= {"model", "inversion", "baseline"}
 
 
 # --- machines --------------------------------------------------------------------------------------------------------
@@ -165,7 +191,8 @@ def test_all_machines_agree_on_what_is_violated_and_what_is_open():
     run = json.loads(render_sarif(report, gate))["runs"][0]
     assert run["results"][0]["ruleId"] == "policy/auc"
     assert run["properties"]["gate"] == {
-        "policy": "privaudit.toml", "outcome": "fail", "release": "scores", "judgedOn": "2026-11-24"
+        "policy": "privaudit.toml", "outcome": "fail", "release": "scores", "judgedOn": "2026-11-24",
+        "model": "no file was compared with the report",
     }  # fmt: skip
     notes = [one["message"]["text"] for one in run["invocations"][0]["toolExecutionNotifications"]]
     assert any(one.startswith("max_age, release of scores: pass.") for one in notes)
@@ -216,7 +243,8 @@ def test_without_its_block_the_page_is_the_one_without_a_policy(name):
     told = render_markdown(report, gate).split("\n\n")
     start = next(place for place, part in enumerate(told) if part.startswith("**What the policy says"))
     assert told[start + 1].startswith("| Rule | Outcome |")
-    assert [*told[:start], *told[start + 2 :]] == render_markdown(report).split("\n\n")
+    assert told[start + 2].startswith("* Model: ")
+    assert [*told[:start], *told[start + 3 :]] == render_markdown(report).split("\n\n")
 
 
 @pytest.mark.parametrize("name", JUDGED)

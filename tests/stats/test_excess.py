@@ -99,6 +99,16 @@ def test_groups_are_not_independent_records():
     assert (few.p_value, few.estimate.low, few.estimate.high) == (1.0, -1.0, 1.0)
 
 
+@pytest.mark.parametrize(("lift", "null_lift"), [(1.0, (0.2, 0.1)), (0.5, (0.3, 0.3)), (0.1, (0.0, 0.0))])
+def test_what_is_left_of_the_excess_lies_above_zero_exactly_where_it_is_significant(lift, null_lift):
+    told = excess_over_null(*drawn(8, lift=lift, null_lift=null_lift), unlearned=0.2, error=0.05 / 3)
+    assert told.beyond.confidence == 0.9667
+    assert told.beyond.value == pytest.approx(told.estimate.value - max(told.null.value - 0.5, 0) / 4)
+    assert (told.beyond.low > 0) is (told.p_value < 0.05 / 3)
+    edge = excess_over_null(*drawn(8, lift=lift, null_lift=null_lift), unlearned=0.2, error=told.p_value)
+    assert edge.beyond.low == pytest.approx(0, abs=1e-9)
+
+
 def test_a_split_that_tells_everything_leaves_no_excess():
     scores, nulls, unseen, mask = drawn(6, lift=100.0, null_lift=(100.0, 100.0))
     told = excess_over_null(scores, nulls, unseen, mask, unlearned=0.2)

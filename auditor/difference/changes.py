@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isclose
 
+from auditor.difference.pairing import ALONE, Kept, Missing, Pairs, match
 from auditor.errors import InputError
 from auditor.findings import (
     AttackCard,
@@ -29,7 +30,7 @@ from auditor.findings import (
     Severity,
     VerdictState,
 )
-from auditor.pairing import ALONE, Kept, Missing, Pairs, match
+from auditor.limits import LEAST_CLASSES
 from auditor.stats.difference import paired_difference, unpaired_difference
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
@@ -123,7 +124,7 @@ def compare(old: AuditReport, new: AuditReport, kept: tuple[Kept, Kept] = ALONE)
     Args:
         old: Of the last release.
         new: Of the next.
-        kept: The scores beside the old report and beside the new one (`auditor.kept_scores.read_kept`).
+        kept: The scores beside the old report and beside the new one (`auditor.difference.kept_scores.read_kept`).
 
     Raises:
         InputError: one is preliminary, or the models do not tell the same classes apart.
@@ -213,6 +214,7 @@ def _unlike(old: AuditReport, new: AuditReport) -> Iterator[str]:
 def _notes(old: AuditReport, new: AuditReport) -> Iterator[str]:
     if old.model.sha256 == new.model.sha256:
         yield "both reports are of the same weights file"
+    yield from _few_classes(old, new)
     yield from _defended(old.model, new.model)
     yield from _prepared(old.model, new.model)
     told = (
@@ -300,7 +302,7 @@ def _inversions(old: AuditReport, new: AuditReport, unlike: tuple[str, ...]) -> 
     before = {result.card.id: result for result in old.inversion if result.status == "completed"}
     for now in new.inversion:
         then = before.get(now.card.id)
-        for was, found in () if then is None or now.status != "completed" else _shared_excesses(then, now):
+        for was, found in () if then is None or not _has_intervals(then, now) else _shared_excesses(then, now):
             yield Change(
                 card=now.card,
                 name=f"{found.name}, against {found.against}",
@@ -314,6 +316,24 @@ def _inversions(old: AuditReport, new: AuditReport, unlike: tuple[str, ...]) -> 
                 unit=found.unit,
                 unlike=(*unlike, *_other_settings(then.card if then else now.card, now.card)),
             )
+
+
+def _has_intervals(then: InversionResult, now: InversionResult) -> bool:
+    """Whether both completed, over classes enough for an interval."""
+    ran = all(one.status == "completed" for one in (then, now))
+    return ran and min(then.classes, now.classes) >= LEAST_CLASSES
+
+
+def _few_classes(old: AuditReport, new: AuditReport) -> Iterator[str]:
+    """Why inversion attacks that completed in both reports are not compared."""
+    before = {result.card.id: result for result in old.inversion if result.status == "completed"}
+    shared = [(before[one.card.id], one) for one in new.inversion if one.card.id in before]
+    few = [pair for pair in shared if all(one.status == "completed" for one in pair) and not _has_intervals(*pair)]
+    if few:
+        attacks = "1 inversion attack is" if len(few) == 1 else f"{len(few):,} inversion attacks are"
+        classes = min(one.classes for pair in few for one in pair)
+        needed = f"an interval over classes needs at least {LEAST_CLASSES}"
+        yield f"{attacks} not compared: {needed}, and there are {classes}"
 
 
 def _shared_excesses(then: InversionResult, now: InversionResult) -> Iterator[tuple[Measurement, Measurement]]:

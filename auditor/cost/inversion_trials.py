@@ -10,7 +10,7 @@ import torch
 
 from auditor.battery import DECODER, DECODERS, GRADIENTS, INVERSION
 from auditor.battery.plan import Plan
-from auditor.cost import Item, Spent, line_of
+from auditor.cost.price import Item, Spent, line_of
 from auditor.defenses import DEFENSES, applied_to
 from auditor.inversion import InversionAttack
 from auditor.inversion.evaluators import EVALUATORS, train_evaluator

@@ -19,11 +19,11 @@ from auditor.compute import generator
 from auditor.controls.blind import blind_control
 from auditor.controls.nulls import instrument_null, two_class_signals
 from auditor.controls.planted import planted_control
-from auditor.cost import LEVER, Cost, Item, Spent, line_of, steady, timed
+from auditor.cost.inversion_trials import inversion_items
+from auditor.cost.price import LEVER, Cost, Item, Spent, line_of, steady, timed
 from auditor.defense import Applied, Defense, Holding
 from auditor.defenses import DEFENSES, applied_to
 from auditor.findings import Role
-from auditor.inversion_trials import inversion_items
 from auditor.laboratory import Answers, Arrays, Asked, Blueprint, Probe
 from auditor.membership.evidence import Attack, Context, Evidence, Oracle, Probed
 from auditor.membership.features import describe

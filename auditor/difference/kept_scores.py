@@ -16,20 +16,26 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from auditor.difference.pairing import Kept, KeptScores, Missing
 from auditor.findings import AuditReport, Completed, Metric, Role
-from auditor.pairing import Kept, KeptScores, Missing
 from auditor.stats.auc import auc
 
-__all__ = ["SCORES_NAME", "arrays_of", "read_kept", "stamp_of"]
+__all__ = ["SCORES_NAME", "arrays_of", "default_run_folder", "read_kept", "stamp_of"]
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 SCORES_NAME = "scores.safetensors"
+_RUNS = Path("privaudit-runs")
 _STAMP = "privaudit.audit"
 _SCORES = "scores."
 _TYPES = {"records": "U64", "members": "U8", "groups": "I64"}
 _LARGEST = 256 * 2**20
 _ROUNDING = 1e-9
+
+
+def default_run_folder(name: str, fingerprint: str) -> Path:
+    """Where a scan keeps its work if nobody says where: by the name and the fingerprint of the model."""
+    return _RUNS / f"{name}-{fingerprint[:8]}"
 
 
 def arrays_of(kept: KeptScores) -> Arrays:
@@ -45,13 +51,21 @@ def stamp_of(report: AuditReport) -> Mapping[str, str]:
 
 
 def read_kept(file: Path, report: AuditReport) -> Kept:
-    """Read the scores that lie beside a report.
+    """Read the scores that lie beside a report, or, as a report may be kept elsewhere, in the default run folder here.
 
     Args:
         file: Where the report was read.
         report: What it says; the scores must be of its plan and key, and give its AUCs.
     """
-    path = file.with_name(SCORES_NAME)
+    beside = _read(file.with_name(SCORES_NAME), report)
+    if not isinstance(beside, Missing):
+        return beside
+    folders = sorted(path for path in _RUNS.glob("*") if path.name.rpartition("-")[0] == report.model.name)
+    others = (_read(folder / SCORES_NAME, report) for folder in folders)
+    return next((kept for kept in others if not isinstance(kept, Missing)), beside)
+
+
+def _read(path: Path, report: AuditReport) -> Kept:
     try:
         if not path.is_file():
             return Missing(f"has no {SCORES_NAME} beside it")

@@ -1,38 +1,19 @@
-"""Estimates, controls and checks go in; one verdict per access and family comes out (DESIGN 7.8).
-
-Pure functions of their arguments. *Leak found* needs a rejected primary test and, under a suspected shift between the
-splits, evidence that the model caused it. *Nothing found* needs everything that would have shown a leak to have worked.
-Everything else is *cannot say*.
-"""
+"""The verdicts on membership, from least to most access (DESIGN 7.4 to 7.8), and the sentences that tell them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from auditor.findings import Check, ControlResult, Endpoint, Family, Metric, Verdict, VerdictState, Void
+from auditor.findings import Endpoint, Family, Metric, Verdict, VerdictState, Void
 from auditor.limits import Limits, declared, declared_share
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
+from auditor.verdict.doubt import Doubt
 
-__all__ = ["AccessFacts", "Doubt", "InversionFacts", "decide_inversion", "decide_membership", "doubts_of"]
+__all__ = ["AccessFacts", "decide_membership"]
 
 _PRIOR = 0.01
-LEAST_CLASSES = 20
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """A check or control that did not pass: what it voids, and the sentence that says why."""
-
-    sentence: str
-    voids: frozenset[Void]
-
-
-def doubts_of(controls: Sequence[ControlResult], checks: Sequence[Check]) -> list[Doubt]:
-    """The controls and checks that void something."""
-    found: list[ControlResult | Check] = [*controls, *checks]
-    return [Doubt(one.sentence, frozenset(one.voids)) for one in found if one.voids]
 
 
 @dataclass(frozen=True)
@@ -51,6 +32,9 @@ class AccessFacts:
             could not be tested.
         leans: Whether the owner-label null of this access leans above .5, if only with 80 % certainty.
         best_secondary: A phrase about the best secondary attack, or empty.
+        excess_tested: That excess less what the null may have missed, at the level of the test.
+        attack: Title of the primary attack, or empty.
+        random_split: Whether the owner states that chance alone told members from non-members.
     """
 
     access: Access
@@ -63,6 +47,9 @@ class AccessFacts:
     excess_significant: bool | None = None
     leans: bool = False
     best_secondary: str = ""
+    excess_tested: Estimate | None = None
+    attack: str = ""
+    random_split: bool = False
 
     @property
     def rejected(self) -> bool:
@@ -79,29 +66,6 @@ class AccessFacts:
         if self.shift:
             return bool(self.matched_significant and self.excess_significant)
         return not self.leans or bool(self.excess_significant)
-
-
-@dataclass(frozen=True)
-class InversionFacts:
-    """What was measured for inversion at one access.
-
-    Attributes:
-        access: Which.
-        attacks: How many were completed.
-        classes: How many they rebuilt.
-        record_found: Titles of those that show more of members than every control does, after correction.
-        class_found: Titles of those that show more of classes than every control does, after correction.
-        class_measured: Whether that second question was asked.
-        class_is_person: Whether a class is one person.
-    """
-
-    access: Access
-    attacks: int
-    classes: int
-    record_found: tuple[str, ...] = ()
-    class_found: tuple[str, ...] = ()
-    class_measured: bool = False
-    class_is_person: bool = False
 
 
 def decide_membership(
@@ -174,22 +138,41 @@ def _missing_for_leak(own: AccessFacts) -> list[str]:
         return [
             (
                 "The attack tells members from non-members, but models that never saw the members lean the same way, "
-                "and the excess over them is not significant. More records, or a random split, would settle it."
+                f"and the excess over them is not significant{_as_tested(own)}. {_settled_by(own)}"
             )
         ]
     if own.matched_significant is None or own.excess_significant is None:
         return [
             (
                 "The attack tells members from non-members, but so does a classifier that never asked the model, and "
-                "too few alike records are left to tell the two apart. Use a random split of one data set."
+                f"too few alike records are left to tell the two apart. {_settled_by(own)}"
             )
         ]
     return [
         (
             "The attack tells members from non-members, but the records differ without the model, and what is left "
-            "after taking that away is not significant. Use a random split of one data set."
+            f"after taking that away is not significant{_as_tested(own)}. {_settled_by(own)}"
         )
     ]
+
+
+def _as_tested(own: AccessFacts) -> str:
+    """What the excess is held against, where that is why it is not significant."""
+    found = own.excess_tested
+    if found is None or own.excess_significant:
+        return ""
+    return (
+        f": less what they may have missed it is {found.value:+.4f} ({100 * found.confidence:.1f} % interval "
+        f"{found.low:+.4f} to {found.high:+.4f}), and it must lie above 0 as a whole; two null models carry this"
+    )
+
+
+def _settled_by(own: AccessFacts) -> str:
+    if own.random_split:
+        return "The split is stated to be random: more records, or more null models than two, may settle it."
+    if own.shift:
+        return "Use a random split of one data set."
+    return "More records, or a random split, may settle it."
 
 
 def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts: Sequence[Doubt]) -> list[str]:
@@ -198,15 +181,33 @@ def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts
         return [*missing, f"No primary attack ran for {own.access.value}."]
     if not own.shadows:
         missing.append(
-            f"No attack on {own.access.value} with shadows behind it ran, so a leak could have gone unseen; what is "
-            "said of more access does not answer for less."
+            f"The primary attack on {own.access.value} uses no shadows, at any budget: it can find a leak, but cannot "
+            "rule one out. What attacks on more access did not find is no answer here, as they ask other questions."
         )
     elif not own.planted_recovered:
         missing.append("A planted leak at the limit was not found again, so a real one could have gone unseen.")
-    missing += _too_wide(lesser)
-    if any(one.rejected for one in lesser):
-        missing.append("A primary test rejects.")
-    return missing
+    missing += [_not_attributed(one) for one in lesser if one.rejected and not _told_already(one, own)]
+    return [*missing, *_too_wide(lesser)]
+
+
+def _told_already(one: AccessFacts, own: AccessFacts) -> bool:
+    """Whether `_missing_for_leak` has said of this access why its rejection is no leak."""
+    return one is own and not own.leak_attributable
+
+
+def _not_attributed(one: AccessFacts) -> str:
+    """That a primary test rejects, and why that is no leak."""
+    if one.leak_attributable:
+        why = "a check or control takes that away"
+    elif one.shift:
+        why = "the records may differ without the model"
+    else:
+        why = "models that never saw the members lean the same way"
+    attack = f" ({one.attack})" if one.attack else ""
+    return (
+        f"At {one.access.value} the primary attack{attack} rejects: {_rejected(one)}. But {why}, so neither a leak nor "
+        "nothing was found."
+    )
 
 
 def _too_wide(lesser: Sequence[AccessFacts]) -> list[str]:
@@ -230,17 +231,23 @@ def leak_sentence(own: AccessFacts, limits: Limits) -> str:
     tpr = next((one for one in own.endpoints if one.metric is Metric.TPR_AT_FPR and not one.appendix), None)
     if tpr is not None and tpr.rejected:
         found, chance = tpr.estimate, _percent(limits.fpr)
-        right = _PRIOR * found.value / (_PRIOR * found.value + (1 - _PRIOR) * limits.fpr)
+        right = _right_flags(found, limits.fpr)
         return (
             f"{attacker} recognises {_share(found)} of the audited training records while wrongly flagging {chance} "
             f"of the others; guessing would reach {chance}. If 1 in 100 candidates was a member, "
-            f"{_percent(right)} of the flags would be right."
+            f"{_percent(right.value)} of the flags would be right ({_percent(right.low)} to {_percent(right.high)})."
         )
     auc = next(one for one in own.endpoints if one.metric is Metric.AUC)
     return (
         f"{attacker} tells a training record from another record of the same kind in {_share(auc.estimate)} of pairs; "
         "guessing would reach 50 %."
     )
+
+
+def _right_flags(tpr: Estimate, fpr: float) -> Estimate:
+    """How many flags would be right if few candidates were members: at this FPR it rises with the TPR, end by end."""
+    value, low, high = (_PRIOR * one / (_PRIOR * one + (1 - _PRIOR) * fpr) for one in (tpr.value, tpr.low, tpr.high))
+    return replace(tpr, value=value, low=low, high=high)
 
 
 def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Limits, secondary_note: str) -> str:
@@ -269,92 +276,18 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
     return " ".join(part for part in (first, secondary_note, planted, shift, "Attacks not run may do better.") if part)
 
 
-def decide_inversion(
-    facts: Sequence[InversionFacts], doubts: Sequence[Doubt] = (), *, shift: bool = False
-) -> tuple[Verdict, ...]:
-    """The inversion verdicts, from least to most access (DESIGN 7.11).
-
-    Args:
-        facts: What was measured, one per access.
-        doubts: Checks and controls that did not pass; what voids a leak voids every finding here.
-        shift: Whether members and non-members may differ without the model: being nearer to members then says nothing.
-    """
-    against = tuple(doubt.sentence for doubt in doubts if Void.LEAK_FOUND in doubt.voids)
-    verdicts: list[Verdict] = []
-    for one in sorted(facts, key=lambda fact: fact.access.rank):
-        below = next((verdict for verdict in verdicts if verdict.state is VerdictState.LEAK_FOUND), None)
-        verdicts.append(_inversion_verdict(replace(one, record_found=()) if shift else one, below, against, one))
-    return tuple(verdicts)
-
-
-def _inversion_verdict(
-    own: InversionFacts, below: Verdict | None, against: tuple[str, ...], seen: InversionFacts
-) -> Verdict:
-    inherited = None
-    if (seen.record_found or seen.class_found) and against:
-        state, reasons = VerdictState.CANNOT_SAY, against
-    elif own.record_found or own.class_found:
-        state, reasons = VerdictState.LEAK_FOUND, tuple(_found_by_inversion(own))
-    elif below is not None:
-        state, reasons, inherited = VerdictState.LEAK_FOUND, below.reasons, below.inherited_from or below.access
-    else:
-        state, reasons = VerdictState.CANNOT_SAY, tuple(_missing_for_inversion(own, seen))
-    return Verdict(
-        access=own.access,
-        family=Family.INVERSION,
-        state=state,
-        sentence=reasons[0],
-        reasons=reasons,
-        inherited_from=inherited,
-    )
-
-
-def _found_by_inversion(own: InversionFacts) -> list[str]:
-    found = []
-    if own.record_found:
-        found.append(
-            f"{', '.join(own.record_found)}: reconstructions lie nearer to training records than to other records of "
-            "the same class, by more than every control's."
-        )
-    if own.class_found:
-        kind = (
-            "each is one person, so what is rebuilt is personal"
-            if own.class_is_person
-            else "a class is a kind of thing here, so what is rebuilt is a prototype and no individual"
-        )
-        found.append(
-            f"{', '.join(own.class_found)}: classes are rebuilt better than by anyone without a model of them; {kind}."
-        )
-    return found
-
-
-def _missing_for_inversion(own: InversionFacts, seen: InversionFacts) -> list[str]:
-    if not own.attacks:
-        return [f"No inversion attack ran for {own.access.value}."]
-    if seen.record_found:
-        nearer = "Reconstructions lie nearer to members than to other records"
-        return [f"{nearer}, but members and non-members may differ without the model, and then they would."]
-    missing = []
-    if own.classes < LEAST_CLASSES:
-        missing.append(f"{own.classes} classes are too few: an interval over classes needs at least {LEAST_CLASSES}.")
-    else:
-        missing.append("The reconstructions show no more of training records than the controls do.")
-        if own.class_measured:
-            missing.append("They show no more of classes than can be drawn without a model of them.")
-    if not own.class_measured:
-        missing.append("Whether a whole class can be rebuilt was not measured.")
-    return missing
-
-
 def _rejections(own: AccessFacts) -> str:
-    names = [
+    return f"Primary tests that reject: {_rejected(own)}."
+
+
+def _rejected(own: AccessFacts) -> str:
+    return "; ".join(
         f"{_name(endpoint)} {_number(endpoint, endpoint.estimate.value)} "
         f"({_number(endpoint, endpoint.estimate.low)} to {_number(endpoint, endpoint.estimate.high)}, "
         f"adjusted p {endpoint.p_adjusted:.2g})"
         for endpoint in own.endpoints
         if endpoint.rejected
-    ]
-    return "Primary tests that reject: " + "; ".join(names) + "."
+    )
 
 
 def _name(endpoint: Endpoint) -> str:

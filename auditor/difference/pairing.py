@@ -1,6 +1,6 @@
 """The same records in two audits, matched one by one: what the primary attacks gave each of them, then and now.
 
-A report holds no score of a record. The run folder keeps them beside it, and `auditor.kept_scores` reads them.
+A report holds no score of a record. The run folder keeps them beside it; `kept_scores` reads them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.findings import Metric
-from auditor.stats.auc import auc_difference
 from auditor.stats.estimate import Estimate
-from auditor.stats.low_fpr import tpr_at_fpr_difference
 
 __all__ = ["ALONE", "Kept", "KeptScores", "Missing", "Pairs", "match"]
 
@@ -107,6 +105,9 @@ class Pairs:
         AUC by DeLong's covariance, TPR by the paired bootstrap: as before and after a defense. None: it was not scored
         in both audits, or is asked for at a rate or confidence that there is none of.
         """
+        from auditor.stats.auc import auc_difference  # with SciPy, which no report needs that is only rendered
+        from auditor.stats.low_fpr import tpr_at_fpr_difference
+
         before, after = self.old.get(attack_id), self.new.get(attack_id)
         rates = (confidence,) if fpr is None else (confidence, fpr)
         if before is None or after is None or not all(0.0 < one < 1.0 for one in rates):

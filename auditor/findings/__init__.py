@@ -1,0 +1,138 @@
+"""`AuditReport` and its parts: everything that an audit found, and the only source of every output format.
+
+The report is data that crosses the disk, so these are Pydantic models: frozen, no unknown fields, no naked floats
+for what was measured (`Estimate`), and every number in its bounds (`credible`). Nothing here measures, decides or
+renders.
+
+`SCHEMA_VERSION` changes when a reader of an older `report.json` would misread a newer one.
+"""
+
+from auditor.findings.attacks import (
+    AttackCard,
+    AttackResult,
+    ClassExposure,
+    Completed,
+    Endpoint,
+    Failed,
+    GroupExposure,
+    Histogram,
+    InstantAnswer,
+    Measurement,
+    Outcome,
+    OutputLeak,
+    Paper,
+    RecordExposure,
+    RocCurve,
+    SecondaryChoice,
+    Skipped,
+    TailEstimate,
+)
+from auditor.findings.controls import (
+    CanaryAudit,
+    CanaryBound,
+    Check,
+    ControlResult,
+    DosePoint,
+    ImpliedEpsilon,
+    PrivacyClaim,
+)
+from auditor.findings.defenses import (
+    DefenseAdvice,
+    DefenseCard,
+    DefenseEffect,
+    DefenseProbeResult,
+    DefenseResult,
+    InversionEffect,
+    StrongestAttack,
+)
+from auditor.findings.inversion import (
+    PICTURE_SIDE,
+    PICTURES,
+    GalleryPicture,
+    InversionResult,
+    InversionSetup,
+    QueryPoint,
+)
+from auditor.findings.report import (
+    SCHEMA_VERSION,
+    AuditReport,
+    Verdict,
+)
+from auditor.findings.subject import (
+    DataFacts,
+    EndpointPower,
+    Environment,
+    ModelFacts,
+    PlanFacts,
+    Preprocessing,
+    Timing,
+)
+from auditor.findings.words import (
+    CheckLevel,
+    Family,
+    Fidelity,
+    Metric,
+    Role,
+    Severity,
+    VerdictState,
+    Void,
+)
+
+__all__ = [
+    "PICTURES",
+    "PICTURE_SIDE",
+    "SCHEMA_VERSION",
+    "AttackCard",
+    "AttackResult",
+    "AuditReport",
+    "CanaryAudit",
+    "CanaryBound",
+    "Check",
+    "CheckLevel",
+    "ClassExposure",
+    "Completed",
+    "ControlResult",
+    "DataFacts",
+    "DefenseAdvice",
+    "DefenseCard",
+    "DefenseEffect",
+    "DefenseProbeResult",
+    "DefenseResult",
+    "DosePoint",
+    "Endpoint",
+    "EndpointPower",
+    "Environment",
+    "Failed",
+    "Family",
+    "Fidelity",
+    "GalleryPicture",
+    "GroupExposure",
+    "Histogram",
+    "ImpliedEpsilon",
+    "InstantAnswer",
+    "InversionEffect",
+    "InversionResult",
+    "InversionSetup",
+    "Measurement",
+    "Metric",
+    "ModelFacts",
+    "Outcome",
+    "OutputLeak",
+    "Paper",
+    "PlanFacts",
+    "Preprocessing",
+    "PrivacyClaim",
+    "QueryPoint",
+    "RecordExposure",
+    "RocCurve",
+    "Role",
+    "SecondaryChoice",
+    "Severity",
+    "Skipped",
+    "StrongestAttack",
+    "TailEstimate",
+    "Timing",
+    "Verdict",
+    "VerdictState",
+    "Void",
+]
