@@ -62,9 +62,11 @@ __all__ = [
 
 FILE_NAME = "splits.toml"
 
-_Mean: TypeAlias = Annotated[float, Field(ge=-1, le=1)]
-_Std: TypeAlias = Annotated[float, Field(gt=0, le=10)]
+_Mean: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+_Std: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Side: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
+
+_LARGEST_MEAN, _LARGEST_STD = 1.0, 10.0  # of pixels in [0, 1]
 
 
 class Recipe(Section):
@@ -143,8 +145,8 @@ _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 class PreprocessingSection(Section):
     """How a record becomes the model's input. `mean` and `std` are both given or neither.
 
-    They hold one number per channel; where input_size is [features, 1, 1], or [features] for short, one per feature or
-    one for all.
+    They hold one number per channel, of pixels in [0, 1]; where input_size is [features, 1, 1], or [features] for
+    short, one per feature or one for all.
     """
 
     input_size: tuple[_Side, _Side, _Side] = Field(strict=False)
@@ -167,6 +169,10 @@ class PreprocessingSection(Section):
             raise ValueError(
                 f"mean and std must both hold {channels} numbers, one per channel of input_size{alternative}"
             )
+        of_pixels = all(abs(mean) <= _LARGEST_MEAN for mean in self.mean or ())
+        of_pixels &= all(std <= _LARGEST_STD for std in self.std or ())
+        if not (features or of_pixels):
+            raise ValueError("mean and std of images are those of pixels in [0, 1]: divide them by 255")
         return self
 
 

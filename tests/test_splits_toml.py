@@ -179,7 +179,9 @@ def test_a_bad_value_is_told_in_words_of_the_file(tmp_path, text, told):
     [
         ("mean = [0.5]\nstd = [0.5]", "must both hold 3 numbers"),
         ("mean = [0.5, 0.5, 0.5]", "must both hold 3 numbers"),
-        ("mean = [123.7, 116.3, 103.5]\nstd = [1, 1, 1]", "preprocessing.mean"),
+        ("mean = [123.7, 116.3, 103.5]\nstd = [1, 1, 1]", "divide them by 255"),
+        ("mean = [0.5, 0.5, 0.5]\nstd = [58, 57, 57]", "divide them by 255"),
+        ("mean = [inf, 0, 0]\nstd = [1, 1, 1]", "preprocessing.mean"),
         ("mean = [0, 0, 0]\nstd = [1, 0, 1]", "preprocessing.std"),
         ("crop_pct = 0", "preprocessing.crop_pct"),
         ("crop_pct = 1.1", "preprocessing.crop_pct"),
@@ -189,6 +191,13 @@ def test_a_bad_value_is_told_in_words_of_the_file(tmp_path, text, told):
 def test_bad_preprocessing_is_refused(tmp_path, line, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, f"[preprocessing]\ninput_size = [3, 8, 8]\n{line}\n")
+
+
+def test_features_have_whatever_mean_and_spread_they_have(tmp_path):
+    read_in = read(
+        tmp_path, "[preprocessing]\ninput_size = [2]\nmean = [52.5, -8000]\nstd = [14, 2500]\n"
+    ).preprocessing
+    assert (read_in.input_size, read_in.mean, read_in.std) == ((2, 1, 1), (52.5, -8000.0), (14.0, 2500.0))
 
 
 @pytest.mark.parametrize("size", ["[3, 8]", "[3, 8, 0]", "[3, 8, 8.5]", "8", "[3, 8, 70000]"])
