@@ -465,9 +465,12 @@ def test_of_groups_few_records_or_ties_nothing_is_implied():
 
 def test_the_ceilings_in_the_docs_are_those_of_the_code():
     page = (Path(__file__).parents[1] / "docs" / "canaries.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    cell = r"([\d.]+) \(([\d.]+) to ([\d.]+)\)"
+    rows = re.findall(rf"^\| ([\d,]+) \| {cell} \| {cell} \|$", page, re.MULTILINE)
     assert [int(count.replace(",", "")) for count, *_ in rows] == [100, 500, 1_000]
-    for count, plain, gaussian in rows:
-        coins = np.arange(int(count.replace(",", ""))) % 2 == 0
-        for bound, told in ((one_run, plain), (one_run_gaussian, gaussian)):
-            assert f"{bound(coins, coins, delta=1e-5).ceiling:.1f}" == told
+    for count, *told in rows:
+        n = int(count.replace(",", ""))
+        uneven = stats.halfnorm(scale=0.5 * n**0.5).ppf([0.5, 0.975, 0.0]).round().astype(int)
+        for bound, shown in ((one_run, told[:3]), (one_run_gaussian, told[3:])):
+            coins = [np.arange(n) < n // 2 + more for more in uneven]
+            assert [f"{bound(one, one, delta=1e-5).ceiling:.1f}" for one in coins] == shown

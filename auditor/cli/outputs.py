@@ -16,34 +16,38 @@ if TYPE_CHECKING:
     from auditor.findings import AuditReport
     from auditor.policy import Gate
 
-__all__ = ["output_options", "write"]
+__all__ = ["file_option", "output_options", "write"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-_OPTIONS = (
-    click.option(
+_GITHUB = click.option(
+    "--github",
+    is_flag=True,
+    help="Print annotations for GitHub Actions, and add a summary to $GITHUB_STEP_SUMMARY.",
+)
+
+
+def file_option(without: str = "") -> Callable[[Function], Function]:
+    """Decorate a command with `-o FILE`.
+
+    Args:
+        without: What the help says of the command without it.
+    """
+    return click.option(
         "-o",
         "--output",
         "outputs",
         multiple=True,
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="File to write: .html, .pdf, .md, .sarif, .xml (JUnit), .cdx.json, .codequality.json or .json. "
-        "Repeatable.",
-    ),
-    click.option(
-        "--github",
-        is_flag=True,
-        help="Print annotations for GitHub Actions, and add a summary to $GITHUB_STEP_SUMMARY.",
-    ),
-)
+        help="File to write; its suffix decides the format: .html, .pdf, .md, .json, .sarif, .xml (JUnit), .cdx.json "
+        f"or .codequality.json. Repeatable. {without}".strip(),
+    )
 
 
 def output_options(function: Function) -> Function:
-    """Decorate a command with the options that say what to make of the report."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    """Decorate a command with the options that say what to make of a report."""
+    return file_option()(_GITHUB(function))
 
 
 def write(

@@ -11,6 +11,7 @@ import click
 from auditor.cli import judgement
 from auditor.cli.exits import Exit
 from auditor.cli.options import AuditArguments, audit_arguments, audit_options
+from auditor.cli.outputs import file_option
 from auditor.cli.terminal import Terminal
 from auditor.errors import InputError
 
@@ -27,16 +28,7 @@ _DEFAULT_FOLDER = Path("privaudit-report")
 
 @click.command(short_help="Audit a checkpoint and write the report.")
 @audit_arguments
-@click.option(
-    "-o",
-    "--output",
-    "outputs",
-    multiple=True,
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Report file; its suffix decides the format: .html, .pdf, .md, .json, .sarif, .xml (JUnit), .cdx.json or "
-    ".codequality.json. Repeatable. Default: privaudit-report/report.*",
-)
+@file_option("Default: privaudit-report/report.*")
 @click.option(
     "--fail-on",
     type=click.Choice(["low", "moderate", "high", "critical"]),
