@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -304,7 +304,8 @@ class Workers:
                 worker.kill()
             raise
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            with suppress(RuntimeError):  # SIGTERM may come before the pool has started its own thread: not joined
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, function: Callable[[Item], None], items: Sequence[Item], *, task: str, progress: Progress) -> None:
         """Do every item; the first failure cancels what has not begun and is raised."""

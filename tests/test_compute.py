@@ -308,3 +308,16 @@ def test_a_damaged_model_is_trained_again(laboratory, damage):
     assert list(path.parent.iterdir()) == [path]
     kept = answers.audit.arrays()
     assert all(np.array_equal(array, kept[name]) for name, array in again.audit.arrays().items())
+
+
+def test_an_interrupt_while_the_pool_begins_is_an_interrupt(monkeypatch):
+    def unstarted(**_):
+        raise RuntimeError("cannot join thread before it is started")
+
+    def interrupted():
+        with Workers.open(1, Clock()) as workers:
+            monkeypatch.setattr(workers.pool, "shutdown", unstarted)
+            raise SystemExit(130)
+
+    with pytest.raises(SystemExit):
+        interrupted()
