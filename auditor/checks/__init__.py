@@ -21,7 +21,7 @@ __all__ = ["CHECKS", "Row", "Selection", "Subject", "check_records", "doubts_ahe
 _NOT_AS_ASSUMED = (Void.NOTHING_FOUND, Void.PER_RECORD, Void.POWER)
 _NOT_UNDERSTOOD = (Void.NOTHING_FOUND, Void.PER_RECORD)
 
-CHECKS = (
+_OF_MODELS: tuple[Row[Subject], ...] = (
     Row("recipe", shadows.recipe, CheckLevel.FAIL, _NOT_AS_ASSUMED),
     Row("proxy-shadows", shadows.proxy_shadows, voids=_NOT_AS_ASSUMED),
     Row("given-inclusion", shadows.given_inclusion, CheckLevel.FAIL, _NOT_AS_ASSUMED),
@@ -32,6 +32,8 @@ CHECKS = (
     Row("saturation", target_checks.saturation),
     Row("stochastic", target_checks.stochastic, voids=(Void.NOTHING_FOUND,)),
     Row("attack-ceiling", target_checks.attack_ceiling),
+)
+_OF_RECORDS: tuple[Row[Selection], ...] = (
     Row("random-split", data.random_split),
     Row("few-records", data.few_records),
     Row("population", data.population_size),
@@ -41,16 +43,7 @@ CHECKS = (
     Row("class-balance", data.class_balance),
     Row("traces", data.traces),
 )
-_OF_RECORDS = (
-    data.random_split,
-    data.few_records,
-    data.population_size,
-    data.groups,
-    data.duplicates,
-    data.near_duplicates,
-    data.class_balance,
-    data.traces,
-)
+CHECKS: tuple[Row[Subject], ...] = (*_OF_MODELS, *_OF_RECORDS)
 
 
 def run_checks(subject: Subject, earlier: Sequence[Check] = ()) -> tuple[Check, ...]:
@@ -75,5 +68,5 @@ def doubts_ahead(target: Target, splits: Splits, audit_set: AuditSet, seed: int)
 
 def check_records(selection: Selection) -> tuple[Check, ...]:
     """What can be said of the records before anything is asked of the model."""
-    answers = (ask(selection) for ask in _OF_RECORDS)
+    answers = (row.ask(selection) for row in _OF_RECORDS)
     return tuple(check for check in answers if check is not None)

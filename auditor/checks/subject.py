@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,11 @@ class Subject(Selection):
     running: str = ""
 
 
+Seen_contra = TypeVar("Seen_contra", bound=Selection, contravariant=True)
+
+
 @dataclass(frozen=True)
-class Row:
+class Row(Generic[Seen_contra]):
     """One check of the table, with what it can take away at worst (docs/checks.md).
 
     Attributes:
@@ -74,7 +78,7 @@ class Row:
     """
 
     id: str
-    ask: Callable[[Subject], Check | None]
+    ask: Callable[[Seen_contra], Check | None]
     worst: CheckLevel = CheckLevel.WARN
     voids: tuple[Void, ...] = ()
     once: bool = False

@@ -44,9 +44,10 @@ def doubt_of_answers(target: Target, audit_set: AuditSet) -> str:
     if not _near_chance(right.value, classes):
         return ""
     return (
-        f"The model is right on {100 * right.value:.1f} % ({100 * right.low:.1f} to {100 * right.high:.1f} %) of "
-        f"{len(asked):,} members, and chance is {100 / classes:.2g} %: is it the order of classes.txt, another "
-        "preprocessing, or a model that was not trained on them?"
+        f"The model is right on {100 * right.value:.1f} % ({100 * right.confidence:g} % interval "
+        f"{100 * right.low:.1f} to {100 * right.high:.1f} %) of {len(asked):,} members, and chance is "
+        f"{100 / classes:.2g} %: is it the order of classes.txt, another preprocessing, or a model that was not "
+        "trained on them?"
     )
 
 

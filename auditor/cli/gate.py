@@ -12,6 +12,7 @@ from auditor.cli import outputs as made
 from auditor.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from auditor.checkpoint.likeness import Setting
     from auditor.findings import AuditReport
 
 __all__ = ["gate"]
@@ -60,14 +61,12 @@ def gate(
         asked = read_policy(policy)
         told = [*(one.card.id for one in audited.membership), *(one.card.id for one in audited.inversion)]
         refuse_unknown_attacks(asked, policy, told)
-    if checkpoint is not None:
-        _refuse_another(audited, report, checkpoint)
+    compared = judgement.of_model(audited, _compared(audited, report, checkpoint))
     last, kept = None, ALONE
     if baseline is not None:
         last = load_json(baseline)
         kept = read_kept(baseline, last), read_kept(report, audited)
     named = judgement.named(policy)
-    compared = judgement.of_model(audited, _compared(audited, checkpoint))
     found = judge(audited, asked, now=judgement.now(), baseline=last, kept=kept, named=named, compared=compared)
     stated = "the report" if asked.gate.release is None else "the policy"
     release = judgement.line("release", f"{found.release}, as {stated} says")
@@ -77,18 +76,20 @@ def gate(
     return judgement.conclude(terminal, found)
 
 
-def _compared(audited: AuditReport, checkpoint: Path | None) -> str:
-    """How far what is to go out was held against the report."""
+def _compared(audited: AuditReport, report: Path, checkpoint: Path | None) -> str:
+    """How far what is to go out was held against the report; that of another model is refused."""
     if checkpoint is None:
         return "no file was compared with it, --checkpoint does that"
-    from auditor.checkpoint.likeness import in_words, settings_beside
-    from auditor.checkpoint.weights import locate
+    from auditor.checkpoint.likeness import in_words
 
-    return f"the file shown is that one, {in_words(settings_beside(audited.model, locate(checkpoint).folder))}"
+    return f"the file shown is that one, {in_words(_settings_alike(audited, report, checkpoint))}"
 
 
-def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> None:
-    """The report of another model never passes: of other weights, behind another wrapper, or used otherwise."""
+def _settings_alike(audited: AuditReport, report: Path, checkpoint: Path) -> tuple[Setting, ...]:
+    """What was compared beside the weights.
+
+    The report of another model never passes: of other weights, behind another wrapper, or used otherwise.
+    """
     from auditor.checkpoint.likeness import settings_beside
     from auditor.checkpoint.sidecar import read_trained_with, wrapper_digest
     from auditor.checkpoint.weights import locate, sha256_of
@@ -113,7 +114,8 @@ def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> Non
             f"{report} and {files.folder} do not say alike with which defense the weights were trained.",
             "Audit the folder as it is.",
         )
-    if different := [str(one) for one in settings_beside(audited.model, files.folder) if one.differs]:
+    settings = settings_beside(audited.model, files.folder)
+    if different := [str(one) for one in settings if one.differs]:
         raise InputError(
             f"{report} is of the same weights used otherwise: {'; '.join(different)}.",
             "Audit the folder as it is, or put the file right: it must state what goes out.",
@@ -123,6 +125,7 @@ def _refuse_another(audited: AuditReport, report: Path, checkpoint: Path) -> Non
             f"{report} does not say that the noise of the bottleneck was left away, as it is in {files.folder}.",
             "Release the folder as `privaudit defend` wrote it.",
         )
+    return settings
 
 
 def _start(sha256: str) -> str:

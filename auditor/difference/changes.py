@@ -299,10 +299,8 @@ def _shared_endpoints(then: AttackResult, now: AttackResult) -> Iterator[tuple[E
 
 
 def _inversions(old: AuditReport, new: AuditReport, unlike: tuple[str, ...]) -> Iterator[Change]:
-    before = {result.card.id: result for result in old.inversion if result.status == "completed"}
-    for now in new.inversion:
-        then = before.get(now.card.id)
-        for was, found in () if then is None or not _has_intervals(then, now) else _shared_excesses(then, now):
+    for then, now in _both_inverted(old, new):
+        for was, found in _shared_excesses(then, now) if _has_intervals(then, now) else ():
             yield Change(
                 card=now.card,
                 name=f"{found.name}, against {found.against}",
@@ -314,21 +312,26 @@ def _inversions(old: AuditReport, new: AuditReport, unlike: tuple[str, ...]) -> 
                 change=unpaired_difference(found.estimate, was.estimate),
                 paired=False,
                 unit=found.unit,
-                unlike=(*unlike, *_other_settings(then.card if then else now.card, now.card)),
+                unlike=(*unlike, *_other_settings(then.card, now.card)),
             )
 
 
+def _both_inverted(old: AuditReport, new: AuditReport) -> Iterator[tuple[InversionResult, InversionResult]]:
+    """The attacks that completed in both reports."""
+    before = {result.card.id: result for result in old.inversion if result.status == "completed"}
+    for now in new.inversion:
+        if now.status == "completed" and now.card.id in before:
+            yield before[now.card.id], now
+
+
 def _has_intervals(then: InversionResult, now: InversionResult) -> bool:
-    """Whether both completed, over classes enough for an interval."""
-    ran = all(one.status == "completed" for one in (then, now))
-    return ran and min(then.classes, now.classes) >= LEAST_CLASSES
+    """Whether both rebuilt classes enough for an interval."""
+    return min(then.classes, now.classes) >= LEAST_CLASSES
 
 
 def _few_classes(old: AuditReport, new: AuditReport) -> Iterator[str]:
     """Why inversion attacks that completed in both reports are not compared."""
-    before = {result.card.id: result for result in old.inversion if result.status == "completed"}
-    shared = [(before[one.card.id], one) for one in new.inversion if one.card.id in before]
-    few = [pair for pair in shared if all(one.status == "completed" for one in pair) and not _has_intervals(*pair)]
+    few = [pair for pair in _both_inverted(old, new) if not _has_intervals(*pair)]
     if few:
         attacks = "1 inversion attack is" if len(few) == 1 else f"{len(few):,} inversion attacks are"
         classes = min(one.classes for pair in few for one in pair)
