@@ -16,7 +16,16 @@ from pydantic import ValidationError
 
 from auditor.battery import CARDS, INVERSION, MEMBERSHIP
 from auditor.battery.known import refuse_unknown_attacks
-from auditor.battery.plan import GivenFacts, Plan, attacks_at, budget_named, planned_at, queries_for, why_not_planned
+from auditor.battery.plan import (
+    GivenFacts,
+    Plan,
+    attacks_at,
+    budget_named,
+    dearer,
+    planned_at,
+    queries_for,
+    why_not_planned,
+)
 from auditor.checkpoint.weights import sha256_of
 from auditor.compute import PLAN_NAME, RunFolder, default_workers, digest, generator
 from auditor.cost.price import Cost, spoken
@@ -481,6 +490,11 @@ def plan_facts(plan: Plan, options: AuditOptions) -> PlanFacts:
         primary=tuple(one for one, role in roles.items() if role is Role.PRIMARY),
         secondary=tuple(one for one, role in roles.items() if role is Role.SECONDARY),
         skipped=tuple(one.title for one in CARDS if one.id not in plan.attacks),
+        waits_for={
+            one.card.id: one.budget
+            for one in (*MEMBERSHIP, *INVERSION, *DEFENSES)
+            if one.card.id not in {*plan.attacks, *plan.defenses} and dearer(one.budget, plan.budget)
+        },
         auc_limit=plan.limits.auc,
         tpr_limit=plan.limits.tpr,
         tpr_fpr=plan.limits.fpr,

@@ -283,3 +283,12 @@ def test_the_plan_says_what_does_not_run_and_why(place):
     alone = settle(place, "alone", budget="quick", attacks=("loss",)).describe()
     assert "not asked for" in alone
     assert "every verdict on membership will be cannot say" in alone
+
+
+def test_the_report_names_the_budget_that_each_attack_and_defense_waits_for(place):
+    waits = plan_facts(settle(place, "waits", budget="quick"), AuditOptions(place, place)).waits_for
+    assert waits["merlin"] == "standard"
+    assert waits["memguard"] == "thorough"
+    assert "loss" not in waits
+    alone = settle(place, "asked", budget="quick", attacks=("loss", "merlin"))
+    assert not {"merlin", "gap"} & set(plan_facts(alone, AuditOptions(place, place)).waits_for)

@@ -37,6 +37,7 @@ __all__ = [
     "Plan",
     "attacks_at",
     "budget_named",
+    "dearer",
     "planned_at",
     "probes_for",
     "queries_for",
@@ -307,7 +308,7 @@ def planned_at(budget: str, least: Mapping[str, str], wanted: Sequence[str] | No
     """
     if wanted is not None:
         return chosen_ids(wanted, tuple(least), option)
-    return tuple(name for name, one in least.items() if not _dear(one, budget))
+    return tuple(name for name, one in least.items() if not dearer(one, budget))
 
 
 def why_not_planned(name: str, least: str, planned: Sequence[str], plan: Plan) -> str:
@@ -321,10 +322,11 @@ def why_not_planned(name: str, least: str, planned: Sequence[str], plan: Plan) -
     """
     if name in planned:
         return ""
-    return f"runs from --budget {least}" if _dear(least, plan.budget) else "not asked for"
+    return f"runs from --budget {least}" if dearer(least, plan.budget) else "not asked for"
 
 
-def _dear(least: str, budget: str) -> bool:
+def dearer(least: str, budget: str) -> bool:
+    """Whether a budget pays for more than another one does."""
     names = [one.name for one in BUDGETS]
     return names.index(least) > names.index(budget)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from auditor.findings.credible import Count, Part, Probability, Seconds
 from auditor.findings.words import Metric
@@ -128,7 +128,11 @@ class EndpointPower(Part):
 
 
 class PlanFacts(Part):
-    """What was decided before anything was trained; `default_policy`: limits and severity are the defaults."""
+    """What was decided before anything was trained.
+
+    `default_policy`: limits and severity are the defaults. `waits_for`: the smallest budget that runs each attack and
+    defense that this one did not pay for, by id.
+    """
 
     digest: str
     budget: str
@@ -144,6 +148,7 @@ class PlanFacts(Part):
     primary: tuple[str, ...]
     secondary: tuple[str, ...]
     skipped: tuple[str, ...]
+    waits_for: dict[str, str] = Field(default_factory=dict)
     auc_limit: Probability
     tpr_limit: Probability
     tpr_fpr: Probability

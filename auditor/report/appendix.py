@@ -30,8 +30,9 @@ from auditor.report.text import (
     short,
 )
 from auditor.report.view import Facts, Method, Row, Table, Unrun
+from auditor.threat import Access
 
-__all__ = ["data_facts", "environment", "methods", "recipe_facts", "terms", "timings", "unrun"]
+__all__ = ["data_facts", "environment", "methods", "read_as", "recipe_facts", "terms", "timings", "unrun"]
 
 _SHADOW_SOURCES = {
     "trained": "of {} epochs",
@@ -40,10 +41,19 @@ _SHADOW_SOURCES = {
 }
 
 
+def read_as(report: AuditReport) -> Facts:
+    """What all attacks have in common, so that none of them repeats it."""
+    seen = [result.card.access for result in report.membership]
+    ways = tuple(f"{access}: {access.description}" for access in Access if access in seen)
+    facts: Facts = (("Access", ways), ("Intervals", tuple(_methods_of(report).values())))
+    return tuple((name, told) for name, told in facts if told)
+
+
 def methods(report: AuditReport) -> tuple[Method, ...]:
     """Every attack that ran: what it is, was given, and what became of it."""
+    told = _methods_of(report)
     found = [
-        _method(result.card, str(result.role), _outcome(result.outcome, tested=report.stage == "complete"))
+        _method(result.card, str(result.role), _outcome(result.outcome, told, tested=report.stage == "complete"))
         for result in report.membership
         if isinstance(result.outcome, Completed)
     ]
@@ -52,6 +62,24 @@ def methods(report: AuditReport) -> tuple[Method, ...]:
             asked = f", {count(result.queries_per_class)} queries per class" if result.queries_per_class else ""
             found.append(_method(result.card, "inversion", (f"ran on {count(result.classes)} classes{asked}",)))
     return tuple(found)
+
+
+def _methods_of(report: AuditReport) -> dict[str, str]:
+    """By metric, how the intervals of its endpoints were made; not there where attacks differ."""
+    made: dict[str, set[str]] = {}
+    for result in report.membership:
+        if isinstance(result.outcome, Completed):
+            for end in result.outcome.endpoints:
+                made.setdefault(_metric(end), set()).add(_made(end))
+    return {name: f"{name}: {only}" for name, (only, *others) in made.items() if not others}
+
+
+def _metric(end: Endpoint) -> str:
+    return metric_name(end.metric, end.fpr)
+
+
+def _made(end: Endpoint) -> str:
+    return f"{clean(end.estimate.method)}, {interval_name(end.estimate)}"
 
 
 def unrun(report: AuditReport) -> tuple[Unrun, ...]:
@@ -76,25 +104,30 @@ def _unrun(card: AttackCard, reason: str) -> Unrun:
     return Unrun(clean(card.title), short(card.id), clean(card.paper.citation), link(card.paper.url), told)
 
 
-def _outcome(done: Completed, *, tested: bool) -> tuple[str, ...]:
+def _outcome(done: Completed, told: dict[str, str], *, tested: bool) -> tuple[str, ...]:
     asked = "1 query" if done.queries_per_record == 1 else f"{count(done.queries_per_record)} queries"
-    where = f"evaluated on {clean(done.evaluated_on)}, {asked} per record"
-    return (*(_endpoint_told(end, tested=tested) for end in done.endpoints), where)
+    where = f"{clean(done.evaluated_on)}, {asked} per record"
+    sizes = list(dict.fromkeys(counts(end.estimate.n) for end in done.endpoints))
+    ends = tuple(_endpoint_told(end, told, n=len(sizes) > 1, tested=tested) for end in done.endpoints)
+    return (*ends, f"{sizes[0]}: {where}" if len(sizes) == 1 else where)
 
 
-def _endpoint_told(end: Endpoint, *, tested: bool) -> str:
+def _endpoint_told(end: Endpoint, told: dict[str, str], *, n: bool, tested: bool) -> str:
     """An endpoint in a line; its p only once every test of the family is there."""
-    found = end.estimate
-    told = f"{metric_name(end.metric, end.fpr)} {cell(found, metric_unit(end.metric))}, {counts(found.n)}"
-    p = p_value(end.p_value)
-    test = (f", p {p}" if p.startswith("<") else f", p = {p}") if tested else ""
-    small = ", n too small for a headline" if end.appendix else ""
-    return f"{told}{test}, {clean(found.method)}, {interval_name(found)}{small}"
+    name, p = _metric(end), p_value(end.p_value)
+    parts = (
+        f"{name} {cell(end.estimate, metric_unit(end.metric))}",
+        counts(end.estimate.n) if n else "",
+        (f"p {p}" if p.startswith("<") else f"p = {p}") if tested else "",
+        "" if name in told else _made(end),
+        "n too small for a headline" if end.appendix else "",
+    )
+    return ", ".join(part for part in parts if part)
 
 
 def _method(card: AttackCard, role: str, outcome: tuple[str, ...]) -> Method:
     facts: Facts = (
-        ("Access", f"{card.access} ({card.access.description}); {role}"),
+        ("Access", f"{card.access}; {role}"),
         ("Needs", wording.needs(card)),
         ("Score", clean(card.formula)),
         ("Settings", wording.settings(card.settings)),

@@ -6,6 +6,7 @@ fill tell the same. Text stays text, so that a class name in any script is drawn
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
 from auditor.findings import DosePoint, Histogram, RocCurve
@@ -44,6 +47,7 @@ BLACK, ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#000000", "#E69F00", "#56B4E9", 
 GREY = "#6b7280"
 WIDTH = 6.3  # inches; the column of the page
 _ROW = 0.235  # inches per row of a dot chart
+_LINE = 11.0  # points
 _NARROW = 26  # letters over one of three panels
 _FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"  # what the page is set in
 _STYLE: Any = {
@@ -62,6 +66,8 @@ _STYLE: Any = {
     "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
     "xtick.color": GREY,
     "ytick.color": GREY,
     "xtick.labelcolor": "#1f2937",
@@ -150,7 +156,10 @@ def as_svg(
             figure.set_layout_engine("none")  # or everything is drawn once more, to be laid out only
         buffer = StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue().replace("'DejaVu Sans'", _FONTS)
+    return _UNTURNED.sub("", buffer.getvalue()).replace("'DejaVu Sans'", _FONTS)
+
+
+_UNTURNED = re.compile(r' transform="rotate\(-0 [^"]*\)"')  # WeasyPrint spends a tenth of a figure on them
 
 
 # --- ROC -------------------------------------------------------------------------------------------------------------
@@ -203,15 +212,20 @@ def _draw_curve(axes: Axes, curve: Curve, floor: float) -> None:
 def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = False) -> str:
     """Dots with intervals, one row each, under a heading per group; panels share the rows, and the scale if told so."""
     places, headings, height = _places(rows)
-    lines = max(panel.title.count("\n") for panel in panels) + any(panel.label for panel in panels)
+    room = 60 if len(panels) == 1 else 40 if one_scale else 44
+    above = _LINE * (1 + max(panel.title.count("\n") for panel in panels)) + 8
+    below = _LINE * (1 + any(panel.label for panel in panels)) + 9
+    tall = 72 * _ROW * height + above + below
 
     def draw(figure: Figure) -> None:
         shape = {"width_ratios": [1.0 if one_scale else 1.5] + [1.0] * (len(panels) - 1)}
         axes = figure.subplots(1, len(panels), sharey=True, sharex=one_scale, squeeze=False, gridspec_kw=shape)[0]
+        left = 8 + _widest([_label(row.label, room) for row in rows] + list(headings.values()))
+        right = 14 + _widest([row.note for row in rows])
+        figure.subplots_adjust(left / (72 * WIDTH), below / tall, 1 - right / (72 * WIDTH), 1 - above / tall, 0.12)
         for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             _draw_panel(ax, panel, [(row.estimates[column], row) for row in rows], places)
         axes[0].set_ylim(height - 0.4, -0.6)
-        room = 60 if len(panels) == 1 else 40 if one_scale else 44
         axes[0].set_yticks([])  # hundreds of small objects; the names are plain text
         for row, place in zip(rows, places, strict=True):
             _beside(axes[0], _label(row.label, room), (0, place))
@@ -219,7 +233,13 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = Fals
         for place, heading in headings.items():
             _beside(axes[0], heading, (0, place), weight="bold")
 
-    return as_svg(_ROW * height + 0.75 + 0.15 * lines, draw)
+    return as_svg(tall / 72, draw, layout=None)  # matplotlib's own looks at every name several times
+
+
+def _widest(names: Sequence[str]) -> float:
+    """Points that the widest name takes in the font that matplotlib brings; no page sets it in a wider one."""
+    font = FontProperties(family="DejaVu Sans", size=8)
+    return max((text_to_path.get_text_width_height_descent(name, font, ismath=False)[0] for name in names), default=0)
 
 
 def _beside(axes: Axes, text: str, at: tuple[int, float], *, weight: str = "normal") -> None:

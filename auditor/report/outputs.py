@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,13 +78,26 @@ def write_outputs(report: AuditReport, paths: Iterable[Path], gate: Gate | None 
         ready: dict[Path, str | bytes] = {}
         for path in batch:
             try:
-                ready[path] = _FORMATS[_suffix(path)](report, gate)
+                with _uncollected():
+                    ready[path] = _FORMATS[_suffix(path)](report, gate)
             except Exception as error:  # noqa: BLE001 - the other formats are written, and then it is told
                 failed[path] = error
         _write(ready)
         written += ready
     for path, cause in failed.items():
         raise _not_written(path, cause, written) from cause
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection: the parts of a page live until it is written; to look at them all took a PDF an eighth."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def write_text(path: Path, text: str) -> None:

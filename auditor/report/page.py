@@ -70,6 +70,7 @@ def build_page(report: AuditReport, gate: Gate | None = None) -> Page:
         controls=evidence.controls(report),
         doses=evidence.doses(report),
         checks=evidence.checks(report),
+        read_as=appendix.read_as(report),
         methods=appendix.methods(report),
         unrun=appendix.unrun(report),
         interval_methods=METHODS,

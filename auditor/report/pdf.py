@@ -12,7 +12,7 @@ from auditor.errors import InputError, PrivauditError
 from auditor.findings import AuditReport
 from auditor.gate.ruling import Gate
 from auditor.report.jsonfile import aggregates, render_json
-from auditor.report.webpage import render_html
+from auditor.report.webpage import render_paper
 
 __all__ = ["pdf_problem", "render_pdf"]
 
@@ -47,11 +47,10 @@ def render_pdf(report: AuditReport, gate: Gate | None = None) -> bytes:
     from weasyprint.urls import FatalURLFetchingError
 
     content = render_json(aggregates(report))
-    page = render_html(report, gate)
+    page = render_paper(report, gate)
     named_by = content if gate is None else content + page
-    document = HTML(string=page, url_fetcher=_fetcher())
     try:
-        rendered: bytes = document.write_pdf(
+        rendered: bytes = HTML(string=page, url_fetcher=_fetcher()).write_pdf(
             pdf_variant="pdf/a-3a",
             pdf_identifier=sha256(named_by.encode()).digest()[:16],
             attachments=[_attachment(content, report.created)],

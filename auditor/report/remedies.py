@@ -5,7 +5,6 @@ No question of the declared release is left open without a word on what would an
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 
@@ -30,7 +29,6 @@ __all__ = ["actions", "doubts"]
 
 _MOST = 3
 _BUDGETS = ("quick", "standard", "thorough")
-_FROM_BUDGET = re.compile(r"runs from --budget (\w+)")
 _LABELS_ONLY = "labels-only"
 
 
@@ -63,9 +61,9 @@ def _scan(report: AuditReport, *further: str, budget: str = "") -> str:
     return shlex.join(words)
 
 
-def _next_budget(reasons: Iterable[str]) -> str:
-    """The smallest budget for which something waits; empty where nothing does."""
-    found = {match[1] for reason in reasons if (match := _FROM_BUDGET.fullmatch(reason))}
+def _next_budget(report: AuditReport, ids: Iterable[str]) -> str:
+    """The smallest budget for which some of these wait; empty where none does."""
+    found = {report.plan.waits_for.get(one) for one in ids}
     return next((budget for budget in _BUDGETS if budget in found), "")
 
 
@@ -110,8 +108,8 @@ def _cheapest_unmeasured(report: AuditReport, release: Access) -> Sequence[Defen
         and not one.card.part_of
         and not (one.card.acts_on == "training" and report.plan.shadow_source == "given")
     ]
-    cheapest = _next_budget(one.reason for one in waiting)
-    return [one for one in waiting if not cheapest or _next_budget([one.reason]) == cheapest][:_MOST]
+    cheapest = _next_budget(report, (one.card.id for one in waiting))
+    return [one for one in waiting if not cheapest or report.plan.waits_for.get(one.card.id) == cheapest][:_MOST]
 
 
 def _correct_the_recipe(report: AuditReport) -> list[Action]:
@@ -237,9 +235,9 @@ def _open_membership(report: AuditReport, verdict: Verdict) -> Action:
         needed = [one.needed for one in report.plan.power if one.needed and not one.decided]
         told.append(f"Evaluate {f'at least {count(max(needed))}' if needed else 'more'} records a side.")
     title = f"Membership is not answered for release of {release}"
-    waiting = pick.not_run(report)
+    waiting = [card for card, _ in pick.not_run(report)]
     budget = _next_budget(
-        reason for card, reason in waiting if card.family is Family.MEMBERSHIP and release.includes(card.access)
+        report, (one.id for one in waiting if one.family is Family.MEMBERSHIP and release.includes(one.access))
     )
     if verdict.too_wide or not budget:
         return Action(title, " ".join(told))
@@ -286,17 +284,19 @@ def _open_inversion(report: AuditReport) -> Action:
         needed = f"No setting changes that for {count(classes)} classes: {LEAST_CLASSES} are needed."
         return Action(title, f"{needed} To judge by eye, {look}.")
     waiting = _waiting(report)
-    budget = _next_budget(reason for _, reason in waiting)
+    budget = _next_budget(report, (card.id for card in waiting))
     if not budget:
         return Action(title, f"{why} No budget of this version asks more; attacks not run may find a leak.".strip())
     told = f"{why} Attacks that wait for a larger budget: {count(len(waiting))}."
     return Action(title, told.strip(), _scan(report, budget=budget))
 
 
-def _waiting(report: AuditReport) -> list[tuple[AttackCard, str]]:
+def _waiting(report: AuditReport) -> list[AttackCard]:
     """Attacks under the declared release that a larger budget runs."""
     return [
-        (card, reason)
-        for card, reason in pick.not_run(report)
-        if card.family is Family.INVERSION and report.plan.release.includes(card.access) and _next_budget([reason])
+        card
+        for card, _ in pick.not_run(report)
+        if card.family is Family.INVERSION
+        and report.plan.release.includes(card.access)
+        and card.id in report.plan.waits_for
     ]

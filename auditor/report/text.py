@@ -47,7 +47,9 @@ _MAX_DECIMALS = 6
 
 def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
     """One line of text without control, bidirectional or invisible characters, cut at `limit` characters."""
-    shown = "".join(_visible(character) for character in text[: 4 * limit])
+    shown = text[: 4 * limit]
+    if not shown.isprintable():  # most is, and takes no look at each of its characters
+        shown = "".join(map(_visible, shown))
     shown = " ".join(part for part in shown.split(" ") if part)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 

@@ -239,6 +239,7 @@ class Page:
     controls: Table
     doses: Picture | None
     checks: Table
+    read_as: Facts
     methods: tuple[Method, ...]
     unrun: tuple[Unrun, ...]
     interval_methods: Facts

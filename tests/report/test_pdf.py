@@ -1,16 +1,19 @@
 import builtins
 import io
 import json
+import re
 
 import pypdf
 import pytest
 
 from auditor.errors import InputError, PrivauditError
-from auditor.report import pdf, pdf_problem, render_json, render_pdf
+from auditor.report import pdf, pdf_problem, render_html, render_json, render_pdf
 from auditor.report.jsonfile import aggregates
+from auditor.report.webpage import render_paper
 from tests.report.example import leaky
 from tests.report.hostile import hostile
 from tests.report.judged import JUDGED
+from tests.report.test_html import text_of
 
 pytestmark = pytest.mark.skipif(pdf_problem() is not None, reason="Pango is not installed")
 
@@ -40,6 +43,24 @@ def test_what_the_policy_says_is_on_the_first_page_and_its_rules_on_the_next(doc
     assert "Contents" not in text
     assert "under 0.60" in made.pages[1].extract_text()
     assert made.trailer["/ID"][0] != document.trailer["/ID"][0]
+
+
+def test_paper_says_what_print_shows_of_the_page_and_breaks_no_interval():
+    paper, page = render_paper(leaky()), render_html(leaky())
+    assert "<script>" not in paper
+    assert not re.search(r'class="(screen|decided)"', paper)
+    for begin, end in (
+        ('<details class="decided">', "</details>"),
+        ('<details class="screen">', "</details>"),
+        ("<script>", "</script>"),
+    ):
+        page = re.sub(f"{begin}.*?{end}", "", page, flags=re.DOTALL)
+    assert _letters(paper) == _letters(page)
+    assert re.search("\\d–\u2060\\d", paper)
+
+
+def _letters(page):
+    return "".join(text_of(page).replace("\u2060", "").split())
 
 
 def test_pages_are_numbered_and_carry_the_hash(document):
@@ -117,7 +138,7 @@ def test_hostile_strings_break_no_page():
 @pytest.mark.parametrize("image", ["file:///etc/hostname", "http://127.0.0.1:9/x.svg", "data:image/svg+xml;base64"])
 def test_a_page_that_loads_something_is_no_report(image, monkeypatch):
     monkeypatch.setattr(
-        pdf, "render_html", lambda report, gate: f"<html lang=en><title>x</title><img src='{image}' alt='x'>"
+        pdf, "render_paper", lambda report, gate: f"<html lang=en><title>x</title><img src='{image}' alt='x'>"
     )
     with pytest.raises(PrivauditError, match="may not load"):
         render_pdf(leaky())

@@ -34,6 +34,8 @@ def waiting(id_, *counts_for, budget="thorough", acts_on="training", part_of="")
 
 
 def undefended(report, *not_planned, **changes):
+    waits = {one.card.id: one.reason.rpartition(" ")[2] for one in not_planned}
+    report = planned(report, waits_for=waits)
     return altered(report, defenses=(), advice=(), defenses_not_planned=not_planned, **changes)
 
 
@@ -128,7 +130,8 @@ def test_inversion_that_a_larger_budget_asks_more_of_names_it():
     ran, *others = report.inversion
     many = tuple(str(label) for label in range(20))
     idle = altered(ran, status="skipped", reason="runs from --budget standard", record_excess=(), class_excess=())
-    asked = altered(planned(report, budget="quick"), inversion=(idle,), data=altered(report.data, classes=many))
+    report = planned(report, budget="quick", waits_for={ran.card.id: "standard"})
+    asked = altered(report, inversion=(idle,), data=altered(report.data, classes=many))
     told = remedies.actions(asked)[-1]
     assert told.effect == "No inversion attack ran for weights. Attacks that wait for a larger budget: 1."
     assert told.command == COMMAND
