@@ -526,4 +526,6 @@ def by_part() -> Mapping[str, tuple[Link, ...]]:
 def table() -> Table:
     """All of them, in the order of docs/defaults.md."""
     rows = tuple(Row((one.name, one.value, one.reason), anchor=one.link.href.removeprefix("#")) for one in DEFAULTS)
-    return Table("Every default that decides what this report says", ("Default", "Value", "Why"), rows)
+    return Table(
+        "Every default that decides what this report says", ("Default", "Value", "Why"), rows, widths=(26, 26, 48)
+    )

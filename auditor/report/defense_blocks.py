@@ -169,7 +169,7 @@ def _effects(report: AuditReport, defense: DefenseResult) -> Table:
     rows = tuple(_effect_row(report, effect) for effect in defense.effects)
     sizes = dict.fromkeys(counts(effect.undefended.n) for effect in defense.effects)
     caption = f"Declared attacks on {short(defense.card.title)} ({'; '.join(sizes)})"
-    return Table(caption, head, rows, frozenset({1, 2, 3, 4}))
+    return Table(caption, head, rows, frozenset({1, 2, 3, 4}), widths=(30, 16, 16, 16, 22))
 
 
 def _effect_row(report: AuditReport, effect: DefenseEffect) -> Row:

@@ -57,13 +57,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `numbers` are the columns that are set flush right, `links` lead to the defaults that decide it."""
+    """A table; `numbers` are the columns that are set flush right, `links` lead to the defaults that decide it.
+
+    `widths`: of the columns in percent, where tables of one kind stand below each other; none are what the cells take.
+    """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[Row, ...]
     numbers: frozenset[int] = field(default_factory=frozenset)
     links: tuple[Link, ...] = ()
+    widths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
