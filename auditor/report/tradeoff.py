@@ -26,6 +26,7 @@ _POINTS = 72.0  # a inch, the unit of the geometry below
 _LEFT, _RIGHT, _TOP, _PLANE, _AXIS, _KEY_ROW = 44.0, 10.0, 8.0, 250.0, 40.0, 13.0
 _ASIDE, _MOST_ASIDE = 5.0, 14.0  # between points at one accuracy, and how far one is moved
 _MARKER, _LETTER, _LINE = 4.5, 4.6, 8.0
+_ARROW = "#374151"
 _SHAPES = {"output": ("o", BLUE), "training": ("s", ORANGE)}
 _KEY_COLUMNS = 2
 
@@ -82,6 +83,10 @@ class _Scale:
     def y(self, leakage: float) -> float:
         return _PLANE * (leakage - self.low.y) / (self.high.y - self.low.y)
 
+    def leakage(self, points: float) -> float:
+        """A distance up the plane."""
+        return points * (self.high.y - self.low.y) / _PLANE
+
     def utility(self, x: float) -> float:
         return self.low.x + (self.high.x - self.low.x) * x / self.width
 
@@ -107,7 +112,7 @@ def plane(points: Sequence[Point], baselines: Sequence[Baseline], limit: float) 
         _draw_baselines(axes, baselines)
         _draw_front(axes, moved)
         for kind, (shape, color) in _SHAPES.items():
-            _draw_points(axes, [point for point in moved if point.kind == kind], shape, color)
+            _draw_points(axes, [point for point in moved if point.kind == kind], shape, color, scale)
         _draw_numbers(axes, moved, baselines, scale)
         _draw_key(figure.add_axes((0, 0, 1, key / height)), points, baselines, rows)
 
@@ -181,14 +186,11 @@ def _draw_baselines(axes: Axes, baselines: Sequence[Baseline]) -> None:
                   markerfacecolor="white" if one.twin else BLACK, zorder=5)  # fmt: skip
 
 
-def _draw_points(axes: Axes, points: Sequence[Point], shape: str, color: str) -> None:
+def _draw_points(axes: Axes, points: Sequence[Point], shape: str, color: str, scale: _Scale) -> None:
     """All of one kind at once: one object for each of hundreds of marks takes several times as long."""
     _draw_crosses(axes, points, color)
     static = [(point, point.static.value) for point in points if point.static is not None]
-    for point, was in static:
-        arrow = {"arrowstyle": "->", "color": "#374151", "shrinkA": 2.5, "shrinkB": 3.5, "linewidth": 0.8}
-        at = point.utility.value, point.leakage.value
-        axes.annotate("", at, (at[0], was), arrowprops=arrow, zorder=3)
+    _draw_arrows(axes, static, scale)
     _draw_marks(axes, static, shape, color=color, markerfacecolor="white", markersize=4.5, zorder=4)
     probed = [(point, point.probe.value) for point in points if point.probe is not None]
     axes.vlines([point.utility.value for point, _ in probed], [point.leakage.value for point, _ in probed],
@@ -198,6 +200,19 @@ def _draw_points(axes: Axes, points: Sequence[Point], shape: str, color: str) ->
         shown = [(point, point.leakage.value) for point in points if point.front is front]
         _draw_marks(axes, shown, shape, color=color, markeredgecolor=rim, markeredgewidth=width, markersize=6.5,
                     zorder=6)  # fmt: skip
+
+
+def _draw_arrows(axes: Axes, static: Sequence[tuple[Point, float]], scale: _Scale) -> None:
+    """From who does not know of a defense to who does; none where both marks touch."""
+    for head, way in (("^", 1), ("v", -1)):
+        moved = [
+            (point, was) for point, was in static if way * (scale.y(point.leakage.value) - scale.y(was)) > 3 * _MARKER
+        ]
+        ends = [point.leakage.value - way * scale.leakage(1.4 * _MARKER) for point, _ in moved]
+        axes.vlines([point.utility.value for point, _ in moved], [was for _, was in moved], ends, color=_ARROW,
+                    linewidth=0.8, zorder=3)  # fmt: skip
+        heads = [(point, end) for (point, _), end in zip(moved, ends, strict=True)]
+        _draw_marks(axes, heads, head, color=_ARROW, markersize=3.2, zorder=3)
 
 
 def _draw_marks(axes: Axes, marks: Sequence[tuple[Point, float]], shape: str, **look: Any) -> None:  # noqa: ANN401 - matplotlib's
