@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from auditor.audit import AuditOptions, plan_audit
     from auditor.audit import audit as run_audit
-    from auditor.errors import AuditError, InputError, PrivauditError
+    from auditor.errors import InputError, PrivauditError
     from auditor.findings import AuditReport, Severity
     from auditor.policy import Gate, judge
     from auditor.report import load_json as load_report
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
-    "AuditError",
     "AuditOptions",
     "AuditReport",
     "Estimate",
@@ -48,7 +47,6 @@ __all__ = [
 # `auditor.audit` names the module, so its function goes by `run_audit` here.
 _HOMES = {
     "Access": "auditor.threat:Access",
-    "AuditError": "auditor.errors:AuditError",
     "AuditOptions": "auditor.audit:AuditOptions",
     "AuditReport": "auditor.findings:AuditReport",
     "Estimate": "auditor.stats.estimate:Estimate",

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from auditor.battery import title_of
 from auditor.battery.plan import probes_for, run_battery, run_inversion_battery, run_output_matrix
 from auditor.battery.rules import Ahead
-from auditor.case import Case, open_case, open_material
+from auditor.case import Case, open_case, open_material, planned_before
 from auditor.checks import doubts_ahead, run_checks
 from auditor.comparison import Bench, advise, compare_all
-from auditor.compute import SILENT, Progress
+from auditor.compute import SILENT, Progress, one_thread
 from auditor.controls.panel import run_controls, secondary_note
 from auditor.controls.planted_shadow import planted_shadow_control
 from auditor.dossier import Found, keep_preliminary, keep_report
@@ -34,18 +32,19 @@ from auditor.verdict import decide_inversion, decide_membership, doubts_of
 __all__ = ["AuditOptions", "audit", "plan_audit"]
 
 
+@one_thread()
 def plan_audit(options: AuditOptions) -> Preview:
-    """What `audit` would run and cost, without writing anything.
+    """What `audit` would run and cost, without writing anything; a plan that waits in the run folder is told.
 
     Raises:
-        InputError: checkpoint, data or options cannot be used.
+        InputError: checkpoint, data or options cannot be used, or are not those of the plan in the run folder.
     """
-    torch.set_num_threads(1)
     material = open_material(options)
-    plan, design = settle_plan(options, material.target, material.splits, None, material.generator)
+    stored = planned_before(options, material.target)
+    plan, design = settle_plan(options, material.target, material.splits, stored, material.generator)
     policy = Policy() if options.policy is None else read_policy(options.policy)
     canaries = None if material.canaries is None else material.canaries.records.n
-    ahead = Ahead(policy, plan, material.splits.num_classes, canaries)
+    ahead = Ahead(policy, plan, material.splits.num_classes, canaries, options.release)
     priced = preview(plan, design, material.target, material.splits.public, options.workers)
     doubts = doubts_ahead(material.target, material.splits, design.audit_set, plan.seed)
     return replace(priced, undecided=ahead.undecided, doubts=doubts)
@@ -88,7 +87,7 @@ def _train(case: Case, answers: Answers) -> tuple[Evidence, NullModels]:
 def _ask_planted_shadow(case: Case) -> ControlResult:
     """What a shadow kept of mislabelled records."""
     design, load = case.design, case.laboratory.load
-    shadows = [load(one) for one in design.shadows]
+    shadows = (load(one) for one in design.shadows)
     return planted_shadow_control(design.planting, design.audit_set.reference, load(design.planted), shadows)
 
 
@@ -97,7 +96,7 @@ def _ask_canaries(case: Case) -> CanaryAudit | None:
     canaries, claim = case.material.canaries, case.material.splits.settings.claim
     if canaries is None:
         return None
-    shadows = [case.laboratory.load(one) for one in case.design.shadows]
+    shadows = (case.laboratory.load(one) for one in case.design.shadows)
     return bound_epsilon(canaries, case.target, shadows, None if claim is None else claim.stated())
 
 

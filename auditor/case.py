@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from auditor.battery.plan import Plan, software
 from auditor.canaries import Canaries, read_canaries, without_canaries
 from auditor.checks import Subject
-from auditor.compute import Clock, Progress, RunFolder, Workers, default_workers, resolve_device
+from auditor.compute import (
+    PLAN_NAME,
+    Clock,
+    Progress,
+    RunFolder,
+    Workers,
+    default_workers,
+    one_thread,
+    resolve_device,
+)
 from auditor.defenses import applied_to
 from auditor.difference.changes import refuse_other_task
 from auditor.difference.kept_scores import default_run_folder
@@ -30,7 +39,7 @@ from auditor.signals import class_probabilities
 from auditor.splits import Splits, load_key
 from auditor.target import Target
 
-__all__ = ["Case", "Material", "open_case", "open_material"]
+__all__ = ["Case", "Material", "open_case", "open_material", "planned_before"]
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,16 @@ def open_material(options: AuditOptions) -> Material:
     return Material(target, without_canaries(splits, canaries, options.canaries), canaries, own)
 
 
+def planned_before(options: AuditOptions, target: Target) -> RunFolder | None:
+    """The run folder that a scan would use, where one has left its plan in it."""
+    root = _root_of(options, target)
+    return RunFolder(root) if (root / PLAN_NAME).is_file() else None
+
+
+def _root_of(options: AuditOptions, target: Target) -> Path:
+    return options.run_dir or default_run_folder(target.facts.name, target.fingerprint)
+
+
 @contextmanager
 def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
     """Open an audit: load, lock the run folder, start workers, settle the plan.
@@ -158,33 +177,33 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
         InputError: checkpoint, data or options cannot be used.
     """
     clock = Clock()
-    torch.set_num_threads(1)
-    with clock.phase("open checkpoint and data"):
-        material = open_material(options)
-        target, splits = material.target, material.splits
-        folder = RunFolder.create(options.run_dir or default_run_folder(target.facts.name, target.fingerprint))
-    with folder.lock(), Workers.open(options.workers or default_workers(target.device), clock) as workers:
-        plan, design = settle_plan(options, target, splits, folder, material.generator)
-        audit_set = design.audit_set
-        key = load_key(options.key or folder.root.parent / "privaudit.key")
-        blueprint = Blueprint(target.architecture, target.facts, str(target.device))
-        defense = applied_to(target)
-        laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, defense)
-        data = data_facts(splits, audit_set, key)
-        if options.baseline is not None:
-            refuse_other_task(options.baseline, data, target.facts.num_classes)
-        with clock.phase("lay out the records"):
-            laboratory.publish()
-            context = records_context(target, audit_set, plan.seed)
-        yield Case(
-            options=options,
-            material=material,
-            plan=plan,
-            design=design,
-            data=data,
-            key=key,
-            jury=Jury.of(audit_set.records, audit_set.membership, plan.seed),
-            context=context,
-            laboratory=laboratory,
-            clock=clock,
-        )
+    with one_thread():
+        with clock.phase("open checkpoint and data"):
+            material = open_material(options)
+            target, splits = material.target, material.splits
+            folder = RunFolder.create(_root_of(options, target))
+        with folder.lock(), Workers.open(options.workers or default_workers(target.device), clock) as workers:
+            plan, design = settle_plan(options, target, splits, folder, material.generator)
+            audit_set = design.audit_set
+            key = load_key(options.key or folder.root.parent / "privaudit.key")
+            blueprint = Blueprint(target.architecture, target.facts, str(target.device))
+            defense = applied_to(target)
+            laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, defense)
+            data = data_facts(splits, audit_set, key)
+            if options.baseline is not None:
+                refuse_other_task(options.baseline, data, target.facts.num_classes)
+            with clock.phase("lay out the records"):
+                laboratory.publish()
+                context = records_context(target, audit_set, plan.seed)
+            yield Case(
+                options=options,
+                material=material,
+                plan=plan,
+                design=design,
+                data=data,
+                key=key,
+                jury=Jury.of(audit_set.records, audit_set.membership, plan.seed),
+                context=context,
+                laboratory=laboratory,
+                clock=clock,
+            )

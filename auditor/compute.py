@@ -14,14 +14,13 @@ import hashlib
 import io
 import json
 import os
-import re
 import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import active_children, get_context
@@ -34,7 +33,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from auditor.errors import InputError
+from auditor.errors import InputError, WorkerKilledError
 from auditor.findings import Timing
 
 __all__ = [
@@ -47,6 +46,7 @@ __all__ = [
     "default_workers",
     "digest",
     "generator",
+    "one_thread",
     "rename_into_place",
     "resolve_device",
 ]
@@ -57,7 +57,7 @@ Array = npt.NDArray[np.generic]
 Item = TypeVar("Item")
 
 _LOCK_NAME = "lock"
-_DRAFT_NAME = re.compile(r"\..+\.[a-z0-9_]{8}")  # as `mkstemp` in `rename_into_place` names it
+_DRAFT = ".privaudit-draft"  # a name that nobody gives a file of theirs
 _WATCH_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
@@ -117,10 +117,21 @@ def resolve_device(name: str) -> torch.device:
 
 
 def default_workers(device: torch.device) -> int:
-    """One worker process per core on the CPU, one per visible GPU on CUDA."""
+    """One worker process per core on the CPU, one on CUDA: all workers would use the same GPU."""
     if device.type == "cuda":
-        return 1 if device.index is not None else torch.cuda.device_count()
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread on the CPU, as workers do, and the caller's number again after the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def digest(*parts: object) -> str:
@@ -210,8 +221,8 @@ class RunFolder:
             yield
 
     def _remove_drafts(self) -> None:
-        for path in self.root.rglob(".*"):
-            if _DRAFT_NAME.fullmatch(path.name) and path.is_file():
+        for path in self.root.rglob(f".*{_DRAFT}"):
+            if path.is_file():
                 path.unlink(missing_ok=True)
 
     def write_text(self, name: str, text: str) -> None:
@@ -249,7 +260,7 @@ class RunFolder:
 
 def _precedes_plan(name: str) -> bool:
     """Whether a scan that ended before its plan was written leaves a file of this name."""
-    return name == _LOCK_NAME or name.startswith(f".{PLAN_NAME}.")
+    return name == _LOCK_NAME or (name.startswith(f".{PLAN_NAME}.") and name.endswith(_DRAFT))
 
 
 def _is_shared(path: Path, array: Array) -> bool:
@@ -266,7 +277,7 @@ def _is_shared(path: Path, array: Array) -> bool:
 
 def rename_into_place(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file of its own beside `path`, and give it that name when it is safely on disk."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_DRAFT)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -308,21 +319,31 @@ class Workers:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, function: Callable[[Item], None], items: Sequence[Item], *, task: str, progress: Progress) -> None:
-        """Do every item; the first failure cancels what has not begun and is raised."""
+        """Do every item; the first failure cancels what has not begun and is raised.
+
+        Raises:
+            WorkerKilledError: the system ended a process.
+        """
         if not items:
             return
         progress.start(task, len(items))
+        try:
+            self._run(function, items, lambda: progress.advance(task))
+        except BrokenExecutor as error:
+            raise WorkerKilledError from error
+        progress.finish(task)
+
+    def _run(self, function: Callable[[Item], None], items: Sequence[Item], done: Callable[[], None]) -> None:
         with _interrupts_ignored():
             futures = [self.pool.submit(_timed, function, item) for item in items]
         try:
             for future in as_completed(futures):
                 self.clock.charged += future.result()
-                progress.advance(task)
+                done()
         except BaseException:
             for future in futures:
                 future.cancel()
             raise
-        progress.finish(task)
 
 
 def _timed(function: Callable[[Item], None], item: Item) -> float:

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from auditor.battery.plan import budget_named
 from auditor.comparison.costs import behaviour_of, costs_of
 from auditor.comparison.defended import defend, settle
-from auditor.compute import resolve_device
+from auditor.compute import one_thread, resolve_device
 from auditor.defense import Applied, Defense, UnfitDefenseError
 from auditor.defenses import DEFENSES, applied_to
 from auditor.errors import InputError
@@ -73,13 +71,13 @@ class Defended:
     publishable: bool
 
 
+@one_thread()
 def defend_checkpoint(options: DefendOptions) -> Defended:
     """Fit or train the defense exactly as a scan of the same budget and seed does, and write the folder.
 
     Raises:
         InputError: checkpoint, data, defense or output folder cannot be used, or the report is of another model.
     """
-    torch.set_num_threads(1)
     defense = _defense_named(options.defense)
     check_new_folder(options.output)
     target, splits = open_inputs(

@@ -28,6 +28,7 @@ from auditor.findings import (
     ClassExposure,
     Completed,
     ControlResult,
+    DataFacts,
     DefenseAdvice,
     DefenseResult,
     Environment,
@@ -49,6 +50,7 @@ from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
 from auditor.membership.measure import Scored
 from auditor.planning import plan_facts
 from auditor.policy import severity_of
+from auditor.report.jsonfile import render_json
 from auditor.splits import record_id
 
 __all__ = ["Found", "keep_preliminary", "keep_report"]
@@ -105,7 +107,7 @@ def keep_report(case: Case, found: Found) -> AuditReport:
 
 
 def _keep(case: Case, name: str, report: AuditReport) -> None:
-    case.laboratory.folder.write_text(name, report.model_dump_json(indent=2) + "\n")
+    case.laboratory.folder.write_text(name, render_json(report))
 
 
 def _keep_scores(case: Case, scored: Sequence[Scored], report: AuditReport) -> None:
@@ -130,7 +132,7 @@ def _report(case: Case, found: Found, stage: Literal["target alone", "complete"]
         stage=stage,
         created=case.plan.created,
         model=case.target.facts,
-        data=case.data,
+        data=_published(case.data),
         plan=plan_facts(case.plan, case.options),
         environment=_environment(case.target.device),
         membership=membership,
@@ -172,6 +174,13 @@ def _probing(timings: Sequence[Timing]) -> Iterator[Timing]:
         parts = [one for one in probing if one.phase == phase]
         wall, cpu = sum(one.wall_seconds for one in parts), sum(one.cpu_seconds for one in parts)
         yield Timing(phase=phase, wall_seconds=round(wall, 2), cpu_seconds=round(cpu, 2))
+
+
+def _published(data: DataFacts) -> DataFacts:
+    """The same with pseudonyms in their own order, not in that of the model's outputs."""
+    if not data.class_is_person:
+        return data
+    return data.model_copy(update={"classes": tuple(sorted(data.classes, key=lambda name: (len(name), name)))})
 
 
 def _environment(device: torch.device) -> Environment:

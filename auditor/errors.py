@@ -2,14 +2,19 @@
 
 PrivauditError                 every error we raise on purpose; carries `hint` and `exit_code`
 +-- InputError            (2)  fix your input: checkpoint, splits, policy, plan, options
-+-- AuditError            (3)  the input is fine, but the evidence cannot support a conclusion
++-- WorkerKilledError     (4)  give the machine more memory, or ask for fewer workers
 """
 
 from __future__ import annotations
 
+import re
+import traceback
+from pathlib import Path
 from typing import ClassVar
 
-__all__ = ["AuditError", "InputError", "PrivauditError"]
+__all__ = ["InputError", "PrivauditError", "WorkerKilledError", "crash_report"]
+
+_PATHS = re.compile(r"(?<=['\"])~?/[^'\"]*|(?<![\w./~:-])~?/(?:[^/\s'\"]+/)+[^/\s'\",;:)]*")
 
 
 class PrivauditError(Exception):
@@ -37,7 +42,18 @@ class InputError(PrivauditError):
     exit_code = 2
 
 
-class AuditError(PrivauditError):
-    """The audit ran into something that forbids a conclusion."""
+class WorkerKilledError(PrivauditError):
+    """The system ended a worker process; nothing that asks for workers can go on, whatever it was doing."""
 
-    exit_code = 3
+    def __init__(self) -> None:
+        super().__init__(
+            "A worker process was killed, often for lack of memory.",
+            "Run the same command again, with fewer --workers: it goes on where it stopped.",
+        )
+
+
+def crash_report(error: Exception) -> str:
+    """One line about a crash: what, and where in our code; no path and no file of the user's, as reports travel."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    told = (error.strerror if isinstance(error, OSError) else None) or _PATHS.sub("…", str(error))
+    return f"{type(error).__name__}: {told} ({Path(last.filename).name}:{last.lineno})"

@@ -31,11 +31,11 @@ def remember_selftest(*, passed: bool, device: str, cuda_agrees: bool | None) ->
     }
     compared = _compared_before() if cuda_agrees is None else {**now, "agrees": cuda_agrees}
     said = {**now, "device": device, "passed": passed, "cuda": compared}
-    path = _memory()
     try:
+        path = _memory()
         path.parent.mkdir(parents=True, exist_ok=True)
         rename_into_place(path, lambda temporary: temporary.write_text(json.dumps(said), encoding="utf-8"))
-    except OSError:
+    except (OSError, RuntimeError):
         return False
     return True
 
@@ -72,11 +72,12 @@ def _when(said: Mapping[str, object]) -> str:
 def _remembered() -> Mapping[str, object]:
     try:
         said = json.loads(_memory().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RuntimeError):
         return {}
     return said if isinstance(said, dict) else {}
 
 
 def _memory() -> Path:
+    """Where it is kept; a `RuntimeError` where this user has no home."""
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "privaudit" / "selftest.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -97,16 +98,15 @@ def data_digest(splits: Splits) -> str:
 
 
 def data_facts(splits: Splits, audit_set: AuditSet, key: bytes) -> DataFacts:
-    """What the report says of the data: counts, and class names unless a class is a person."""
+    """What the report says of the data: counts, and class names by index unless a class is a person."""
     person = splits.settings.class_is_person
-    names = splits.class_names
     return DataFacts(
         members=splits.members.n,
         non_members=splits.non_members.n,
         evaluated=audit_set.evaluated,
         population=audit_set.calibration.n + audit_set.reference.n,
         public=0 if splits.public is None else splits.public.n,
-        classes=tuple(f"person {index + 1}" for index in range(len(names))) if person else names,
+        classes=_pseudonyms(splits.class_names, key) if person else splits.class_names,
         class_is_person=person,
         random_split=splits.settings.random_split,
         grouped=audit_set.records.groups is not None,
@@ -115,6 +115,13 @@ def data_facts(splits: Splits, audit_set: AuditSet, key: bytes) -> DataFacts:
         key_fingerprint=key_fingerprint(key),
         audit_set=audit_set_id(audit_set, key),
     )
+
+
+def _pseudonyms(names: Sequence[str], key: bytes) -> tuple[str, ...]:
+    """Names by class index, numbered as the key draws: who knows the order of the model's outputs learns no name."""
+    drawn = sorted(names, key=lambda name: record_id(key, f"privaudit-class {name}".encode()))
+    numbers = {name: place for place, name in enumerate(drawn, 1)}
+    return tuple(f"person {numbers[name]}" for name in names)
 
 
 def audit_set_id(audit_set: AuditSet, key: bytes) -> str:

@@ -33,7 +33,7 @@ from auditor.findings import (
 )
 from auditor.gate import conditions
 from auditor.gate.hearing import Hearing
-from auditor.gate.leaks import limit_on, limits_on_inversion, measured
+from auditor.gate.leaks import limit_on, limits_on_inversion, measured, why_no_tpr
 from auditor.gate.numbers import metric_in_words, with_interval
 from auditor.gate.ruling import NOT_COMPARED, Gate, Ruling, Unjudged
 from auditor.limits import Limits, SeverityRow, SeverityTable
@@ -91,6 +91,7 @@ def judge(
         compared=compared,
         unjudged=tuple(_unjudged(hearing, policy, rulings)),
         idle_baseline=baseline is not None and hearing.policy.gate.no_worse_than_last is None,
+        mode=hearing.policy.gate.mode,
     )
 
 
@@ -198,8 +199,7 @@ def _severity(hearing: Hearing, fail_on: Severity) -> Ruling:
     if severity.rank >= fail_on.rank:
         found = f"A membership leak of severity {severity} was found at release {release}; {fail_on} fails."
         return _with_number(hearing, found)
-    verdict = hearing.verdict(Family.MEMBERSHIP)
-    if doubt := _doubt(hearing, verdict):
+    if doubt := _doubt(hearing):
         return Ruling("severity", "inconclusive", doubt, "verdict")
     found = f"a leak of severity {severity} was found" if severity is not Severity.NONE else "nothing was found"
     told = f"Membership at release {release}: {found}; the gate fails from {fail_on} on."
@@ -220,21 +220,15 @@ def _with_number(hearing: Hearing, found: str) -> Ruling:
     )
 
 
-def _doubt(hearing: Hearing, verdict: Verdict | None) -> str:
+def _doubt(hearing: Hearing) -> str:
     """Why a severity that was not found may be there, or the empty string."""
+    verdict = hearing.verdict(Family.MEMBERSHIP)
     if verdict is not None and verdict.state is VerdictState.CANNOT_SAY:
         return f"The audit cannot say whether membership leaks at release {hearing.release}: {verdict.sentence}"
-    missing = [one.card.id for one in hearing.primaries() if not isinstance(one.outcome, Completed)]
-    if verdict is None or missing:
-        return f"A primary attack did not complete: {', '.join(missing)}." if missing else hearing.doubt()
-    if verdict.state is VerdictState.LEAK_FOUND and (voided := hearing.voided()):
-        return f"More than was found may leak: {voided}"
-    if verdict.auc_only:
-        return (
-            "The verdict rests on AUC alone; the severity table also asks for the true positive rate at 1 % false "
-            "positives, which takes at least 1,000 evaluated records a side."
-        )
-    return ""
+    if doubt := hearing.doubt():
+        return doubt
+    missing = why_no_tpr(hearing)
+    return f"The severity table asks for the TPR as well as for the AUC. {missing}" if missing else ""
 
 
 def _primary_at(membership: Iterable[AttackResult], release: Access) -> list[AttackResult]:

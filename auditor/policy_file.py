@@ -37,7 +37,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from auditor.errors import InputError
 from auditor.limits import Limits, SeverityRow, SeverityTable
@@ -162,8 +162,16 @@ class TprMargins(Section):
 class Margins(Section):
     """By how much the primary endpoints may be worse than in the last release; None: that one is not compared."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
     auc: _Margin | None = None
     tpr_at_fpr: TprMargins | None = None
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Margins:
+        if self.auc is None and self.tpr_at_fpr is None:
+            raise ValueError('it states no margin: write { auc = 0.02 }, { tpr_at_fpr."0.01" = 0.02 } or both')
+        return self
 
 
 class GateSection(Section):

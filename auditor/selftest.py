@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from auditor import selftest_network
 from auditor.audit import AuditOptions, audit
-from auditor.compute import SILENT, Progress, resolve_device
+from auditor.compute import SILENT, Progress, one_thread, resolve_device
 from auditor.findings import Family, ModelFacts, Preprocessing, VerdictState
 from auditor.signals import class_vectors
 from auditor.splits import Recipe, Records
@@ -73,6 +73,7 @@ class SelfTest:
         return all(answer.passed for answer in self.answers)
 
 
+@one_thread()
 def selftest(device: str = "auto", progress: Progress = SILENT) -> SelfTest:
     """Audit the planted and the null model, and compare CPU with CUDA where that is the device.
 
@@ -84,7 +85,6 @@ def selftest(device: str = "auto", progress: Progress = SILENT) -> SelfTest:
         InputError: the device does not exist here.
     """
     chosen = resolve_device(device)
-    torch.set_num_threads(1)
     progress.start(_TASK, 2)
     with TemporaryDirectory(prefix="privaudit-selftest-") as name:
         folder = Path(name)

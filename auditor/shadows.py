@@ -170,7 +170,8 @@ def _test_and_population(
     order = rng.permutation(test.n)
     if reserved >= test.n:
         return test, test.take(order[:0]), "none"
-    return test.take(np.sort(order[reserved:])), test.take(np.sort(order[:reserved])), "a third of test/, set aside"
+    source = f"the {reserved:,} of {test.n:,} records of test/ that were set aside"
+    return test.take(np.sort(order[reserved:])), test.take(np.sort(order[:reserved])), source
 
 
 def _covered(splits: Splits, unseen: Records, coverage: Coverage) -> tuple[Records, Records, str]:

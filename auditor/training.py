@@ -197,9 +197,15 @@ def train(
         module = _beginning(template, recipe, start).to(device)
         if cuda:
             module = module.to(memory_format=torch.channels_last)
-        records = (torch.from_numpy(np.array(inputs)), torch.from_numpy(np.array(labels)))
+        records = (_shared(inputs), torch.from_numpy(np.array(labels)))
         _fit(module, template, *records, recipe, lesson or Lesson())
     return template.with_weights(module.state_dict())
+
+
+def _shared(inputs: npt.NDArray[np.generic]) -> torch.Tensor:
+    """The same memory as a tensor, which training only reads; a copy where it is read-only, which torch cannot say."""
+    whole = np.ascontiguousarray(inputs)
+    return torch.from_numpy(whole if whole.flags.writeable else whole.copy())
 
 
 def _beginning(template: Target, recipe: Recipe, start: Target | None) -> nn.Module:

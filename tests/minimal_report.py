@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 from auditor.findings import (
     AttackCard,
@@ -126,8 +127,8 @@ def report(
             epochs=10,
             recipe="stated by the owner",
             queries=("plain",),
-            primary=("lira",),
-            secondary=(),
+            primary=tuple(one.card.id for one in membership if one.role is Role.PRIMARY),
+            secondary=tuple(one.card.id for one in membership if one.role is Role.SECONDARY),
             skipped=(),
             auc_limit=0.6,
             tpr_limit=0.05,
@@ -135,7 +136,7 @@ def report(
             family_wise_error=0.05,
         ),
         environment=Environment(
-            privaudit="0.1.0",
+            privaudit=version("privaudit"),
             python="3.11",
             torch="2.14",
             timm="1.0",

@@ -19,8 +19,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from auditor.compute import SILENT, Clock, RunFolder, Workers, rename_into_place
-from auditor.errors import InputError
+from auditor.compute import SILENT, Clock, RunFolder, Workers, default_workers, one_thread, rename_into_place
+from auditor.errors import InputError, WorkerKilledError
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 120
@@ -110,7 +110,8 @@ def test_an_interrupt_of_the_parent_alone_ends_it_without_waiting_and_keeps_what
 
 def test_what_a_killed_scan_had_half_written_is_removed(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
-    kept = [folder.path("models", name) for name in ("a.safetensors", ".hidden", ".b.npy.tmp")]
+    names = ("a.safetensors", ".hidden", ".b.npy.tmp", ".env.template", ".npmrc.disabled")
+    kept = [folder.path("models", name) for name in names]
     for path in kept:
         path.touch()
 
@@ -197,7 +198,7 @@ def test_an_earlier_run_is_taken_up_as_it_is(tmp_path):
 def test_a_scan_that_ended_before_its_plan_can_be_started_again(tmp_path):
     folder = RunFolder.create(tmp_path / "run")
     with folder.lock():
-        (folder.root / ".plan.json.k2x9").touch()
+        (folder.root / ".plan.json.k2x9.privaudit-draft").touch()
     assert RunFolder.create(tmp_path / "run") == folder
 
 
@@ -256,6 +257,12 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append((os.fstat(handle).st_ino, (tmp_path / "a").exists())))
     rename_into_place(tmp_path / "a", lambda temporary: temporary.write_text("a"))
     assert synced == [((tmp_path / "a").stat().st_ino, False)]
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_many_gpus_make_no_more_than_one_worker(name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert default_workers(torch.device(name)) == 1
 
 
 @pytest.fixture
@@ -321,3 +328,32 @@ def test_an_interrupt_while_the_pool_begins_is_an_interrupt(monkeypatch):
 
     with pytest.raises(SystemExit):
         interrupted()
+
+
+def die(_: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_the_system_kills_is_told_with_the_remedy(tmp_path):
+    with Workers.open(1, Clock()) as workers:
+        for _ in range(2):  # the second time the pool is broken before anything is asked of it
+            with pytest.raises(WorkerKilledError, match="fewer --workers: it goes on where it stopped"):
+                workers.run(die, [tmp_path], task="x", progress=SILENT)
+
+
+@one_thread()
+def threads(*, fails):
+    if fails:
+        raise RuntimeError("inside")
+    return torch.get_num_threads()
+
+
+def test_the_threads_of_the_caller_are_given_back_whatever_happens():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(RuntimeError, match="inside"):
+            threads(fails=True)
+        assert (threads(fails=False), torch.get_num_threads()) == (1, 3)
+    finally:
+        torch.set_num_threads(before)

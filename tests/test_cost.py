@@ -18,6 +18,7 @@ from auditor.findings import Family, Role, VerdictState
 from auditor.intake import open_inputs
 from auditor.limits import Limits
 from auditor.membership.measure import run_attack
+from auditor.planning import fresh
 from auditor.report import write_outputs
 from auditor.threat import Access
 from tests.digits import parts, trained_weights, write_splits
@@ -70,7 +71,7 @@ def costs(monkeypatch):
         asked.append(plan)
         return ten_seconds_a_shadow(plan)
 
-    monkeypatch.setattr(planning, "cost_of", known)
+    monkeypatch.setattr(fresh, "cost_of", known)
     return asked
 
 
@@ -173,7 +174,7 @@ def test_how_many_shadows_are_given_is_not_for_max_time_to_decide(place, costs):
     plan, design = planning.settle_plan(options(place), target, splits, None)
     plan = plan.model_copy(update={"given": GivenFacts(name="ours", digest="0")})
     with pytest.raises(InputError, match="--shadows gives them"):
-        planning._fitted(plan, design, asked, target, splits)
+        fresh._fitted(plan, design, asked, target, splits)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_rmia_reads_zero_where_there_is_nothing_and_finds_nothing_where_nothing_
 def few(place):
     """A scan that has time for four shadows only, and the same again."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(planning, "cost_of", lambda plan, *_: ten_seconds_a_shadow(plan))
+        patched.setattr(fresh, "cost_of", lambda plan, *_: ten_seconds_a_shadow(plan))
         asked = options(place, max_time=68, run_dir=place / "few", defenses=("labels-only",), attacks=FEW)
         return audit(asked), audit(asked)
 

@@ -359,3 +359,36 @@ def test_one_decoder_says_nothing_of_its_spread():
     one = Exhibit(np.ones((1, 5)))
     with pytest.raises(ValueError, match="at least 2"):
         inversion_effects(one, one, Limits())
+
+
+def test_photographs_of_one_person_are_no_more_than_one():
+    rng = np.random.default_rng(5)
+    one, other, groups = rng.gamma(4, 0.01, (3, 20)), rng.gamma(5, 0.01, (3, 20)), np.repeat(np.arange(20), 7)
+    before, after = (Exhibit(None, np.repeat(values, 7, axis=1), non_member_groups=groups) for values in (one, other))
+    alone = inversion_effects(Exhibit(None, one), Exhibit(None, other), Limits())
+    for found, once in zip(inversion_effects(before, after, Limits()), alone, strict=True):
+        for told in ("undefended", "defended", "change"):
+            often, single = getattr(found, told), getattr(once, told)
+            assert (often.value, often.low, often.high) == pytest.approx((single.value, single.low, single.high))
+        assert found.change.n == {"records": 140, "groups": 20, "decoders": 3}
+
+
+def test_few_persons_say_nothing_of_the_error_and_no_multiple_is_told():
+    values = np.random.default_rng(6).gamma(4, 0.01, (3, 40))
+    few = Exhibit(values, member_groups=np.arange(40) % 9)
+    (error,) = inversion_effects(few, few, Limits())
+    assert (error.undefended.low, error.undefended.high) == (0, 1)
+    assert (error.change.low, error.change.high, error.change.n["groups"]) == (-1, 1, 9)
+
+
+def test_an_exhibit_knows_who_belongs_together(workshop, confident, briefly):
+    records = workshop.audit_set.records
+    grouped = replace(records, groups=np.arange(records.n, dtype=np.int64) // 2)
+    asked = replace(workshop, audit_set=replace(workshop.audit_set, records=grouped))
+    shown = exhibit(asked, confident, name="target", decoders=2)
+    assert shown.member_groups.max() < N // 2 <= shown.non_member_groups.min()
+    assert (len(shown.member_groups), len(shown.non_member_groups)) == (
+        shown.members.shape[1],
+        shown.non_members.shape[1],
+    )
+    assert exhibit(workshop, confident, name="target", decoders=2).member_groups is None

@@ -117,7 +117,7 @@ def test_a_cheap_command_runs(line: str, desk: Path, monkeypatch: pytest.MonkeyP
         pytest.skip("Pango is missing")
     monkeypatch.chdir(desk)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    monkeypatch.setattr("auditor.planning.cost_of", lambda *_: Cost((), workers=1))
+    monkeypatch.setattr("auditor.planning.pricing.cost_of", lambda *_: Cost((), workers=1))
     allowed = {"gate": {0, 1, 3}}.get(shlex.split(line)[1], {0})
     assert cli.main(shlex.split(line)[1:]) in allowed, capsys.readouterr().err
 

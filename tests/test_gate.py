@@ -44,7 +44,8 @@ from tests.report.example import well_behaved
 LEAK, NOTHING, UNSURE = VerdictState.LEAK_FOUND, VerdictState.NOTHING_FOUND, VerdictState.CANNOT_SAY
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)  # the minimal report was made at midnight
 pytestmark = pytest.mark.usefixtures("one_thing_at_a_time")
-RULES = Path(__file__).parents[1] / "docs" / "gate.md"
+DOCS = Path(__file__).parents[1] / "docs"
+RULES = DOCS / "gate.md"
 
 
 def estimate(low: float, value: float, high: float) -> Estimate:
@@ -145,6 +146,12 @@ CONFOUNDED = unsure(auc(0.65, 0.70, 0.75, rejected=True), tpr(0.10, 0.14, 0.20, 
 BY_AUC = evidence(NOTHING, auc(0.48, 0.50, 0.55)).model_copy(
     update={"verdicts": tuple(verdict(one, NOTHING, auc_only=True) for one in Access)}
 )
+SLIGHT_BY_AUC = evidence(LEAK, auc(0.52, 0.54, 0.56, rejected=True))
+FOUND_BY_AUC = evidence(LEAK, auc(0.65, 0.70, 0.75, rejected=True))
+IN_APPENDIX = evidence(
+    LEAK, auc(0.65, 0.70, 0.75, rejected=True), tpr(0.10, 0.14, 0.20).model_copy(update={"appendix": True})
+)
+BY_GAP = evidence(LEAK, auc(0.52, 0.54, 0.56, rejected=True), access=Access.LABELS, controls=(planted(Access.SCORES),))
 SKIPPED = attack(name="rmia", outcome=Skipped(reason="no population"))
 IDLE = attack(name="rmia", role=Role.SECONDARY, outcome=Skipped(reason="no population"))
 EARLY = LOUD.model_copy(update={"stage": "target alone"})
@@ -157,6 +164,10 @@ INHERITED = LOUD.model_copy(
 VOIDED = (Void.NOTHING_FOUND,)
 
 LENIENT = '[gate]\nmode = "lenient"\n'
+SEVERITY_ALONE = (
+    "".join(f'[[waiver]]\nrule = "{rule}"\nreason = "x"\nexpires = 2099-01-01\n' for rule in ("auc", "tpr_at_fpr"))
+    + "[gate]\nfail_on = "
+)
 CLAIM = "[gate]\nclaimed_epsilon = { epsilon = 4.0, delta = 1e-5 }\n"
 INVERSION = '[gate]\nfamilies = ["inversion"]\n[limits]\ninversion_excess = { record = 0.1 }\n'
 BY_VERDICT = '[gate]\nfamilies = ["membership", "inversion"]\n'
@@ -190,6 +201,8 @@ ALSO_TPR = WAIVED.replace('"auc"', '"tpr_at_fpr"')
         ("[limits]\nauc = 0.53", QUIET, 0),
         ("[limits]\ntpr_at_fpr.'0.01' = 0.03", QUIET, 3),  # 5 % was planted, not 3 %
         ("[limits]\ntpr_at_fpr.'0.01' = 0.03", SLIGHT, 3),
+        (f"{ALSO_TPR}2027-01-01\n[limits]\nauc = 0.60", SLIGHT_BY_AUC, 0),
+        (f"{ALSO_TPR}2027-01-01\n[limits]\nauc = 0.57", SLIGHT_BY_AUC, 3),  # an AUC of 0.60 was planted
         # a leak under the limit passes only where more could not have been missed
         ("", with_checks(CheckLevel.FAIL, voids=VOIDED, base=SLIGHT), 3),
         ("", with_checks(CheckLevel.FAIL, voids=VOIDED, base=LOUD), 1),
@@ -204,6 +217,17 @@ ALSO_TPR = WAIVED.replace('"auc"', '"tpr_at_fpr"')
         ("[gate]\nfail_on = 'moderate'", SLIGHT, 0),
         ("[gate]\nfail_on = 'high'", QUIET, 0),
         ("[gate]\nfail_on = 'low'", WIDE, 3),
+        # severity passes only where a TPR was judged and a leak of that size would have been seen
+        ("[gate]\nfail_on = 'high'", BY_AUC, 3),
+        (SEVERITY_ALONE + "'high'", FOUND_BY_AUC, 3),
+        (SEVERITY_ALONE + "'moderate'", FOUND_BY_AUC, 1),
+        (SEVERITY_ALONE + "'high'\nmode = 'lenient'", FOUND_BY_AUC, 3),
+        (SEVERITY_ALONE + "'critical'", IN_APPENDIX, 3),
+        (SEVERITY_ALONE + "'critical'", LOUD, 0),
+        (SEVERITY_ALONE + "'critical'", LOUD.model_copy(update={"controls": (planted(Access.SCORES),)}), 3),
+        (SEVERITY_ALONE + "'critical'", with_checks(CheckLevel.FAIL, voids=VOIDED, base=LOUD), 3),
+        (SEVERITY_ALONE + "'critical'\nrelease = 'labels'", BY_GAP, 3),
+        (SEVERITY_ALONE + "'low'\nrelease = 'labels'", BY_GAP, 1),
         # what is required
         ("[gate]\nrequired_attacks = ['lira']", QUIET, 0),
         ("[gate]\nrequired_attacks = ['rmia']", QUIET, 3),
@@ -454,6 +478,35 @@ def test_a_bound_is_told_apart_from_its_limit():
     assert "bound 0.59996 is under the limit of 0.60" in ruling.sentence
 
 
+def test_a_lenient_pass_is_told_as_one(tmp_path, monkeypatch, capsys):
+    assert gate(tmp_path, monkeypatch, BETWEEN, LENIENT) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[0].endswith("does not lie above it. It passes because the policy is lenient.")
+    assert "because the policy is lenient" not in told.out.splitlines()[1]
+    assert told.err.startswith(
+        "Gate: pass. Every rule is met at release weights, in lenient mode: auc, tpr_at_fpr. Met only because the "
+        "policy is lenient: auc. "
+    )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "allowed", "told"),
+    [
+        (60 + 2, "1h", "1 hour 2 minutes ago; the policy allows 1h. Audit again."),
+        (60 + 0.5, "1h", "1 hour 1 minute ago; the policy allows 1h. Audit again."),
+        (12 * 60, "11h", "12 hours ago; the policy allows 11h. Audit again."),
+        (36 * 60 + 0.5, "36h", "1 day 13 hours ago; the policy allows 36h. Audit again."),
+        (90 * 24 * 60 + 1, "90d", "90 days 1 hour ago; the policy allows 90d. Audit again."),
+        (59, "1h", "0 hours ago; the policy allows 1h."),
+        (47 * 60, "2d", "1 day ago; the policy allows 2d."),
+    ],
+)
+def test_an_age_that_is_not_allowed_never_reads_as_one_that_is(minutes, allowed, told):
+    policy = Policy.model_validate({"gate": {"max_age": allowed}})
+    *_, ruling = judge(QUIET, policy, now=QUIET.created + timedelta(minutes=minutes)).rulings
+    assert ruling.sentence == f"The report was planned on 2026-11-22, {told}"
+
+
 def test_a_small_excess_is_told_by_its_digits():
     policy = Policy.model_validate(tomllib.loads(INVERSION))
     found = inverted(estimate(-0.00071, 0.0004, 0.0996), UNSURE)
@@ -558,8 +611,27 @@ def test_the_default_policy_names_every_rule_that_it_asks():
     assert [one.rule for one in judge(QUIET, Policy(), now=NOW).rulings] == ["auc", "tpr_at_fpr"]
 
 
+def policies(page: Path) -> list[Policy]:
+    blocks = page.read_text(encoding="utf-8").split("```toml\n")[1:]
+    return [Policy.model_validate(tomllib.loads(block.partition("```")[0])) for block in blocks]
+
+
 def test_the_manual_has_every_rule_and_its_examples_are_policies():
     text = RULES.read_text(encoding="utf-8")
     assert [rule for rule in get_args(Rule) if f"`{rule}`" not in text] == []
-    for block in text.split("```toml\n")[1:]:
-        Policy.model_validate(tomllib.loads(block.partition("```")[0]))
+    assert policies(RULES)
+
+
+@pytest.mark.parametrize("policy", policies(DOCS / "choose-a-policy.md"))
+def test_each_policy_to_start_from_can_be_met(policy):
+    found = plan_of(inverted(estimate(-0.002, 0.001, 0.004), UNSURE), tpr_limit=0.03)
+    (rebuilt,) = found.inversion
+    excess = Measurement(name="Class excess", estimate=estimate(-0.02, 0.0, 0.02), against="public images")
+    rebuilt = rebuilt.model_copy(update={"class_excess": (excess,), "class_p_adjusted": 0.5})
+    by_name = [
+        attack(auc(0.48, 0.5, 0.52), tpr(0.005, 0.01, 0.027), name=f"lira-{one}", access=one)
+        for one in (Access.SCORES, Access.WEIGHTS)
+    ]
+    sound = with_checks(CheckLevel.PASS).checks
+    found = found.model_copy(update={"inversion": (rebuilt,), "membership": tuple(by_name), "checks": sound})
+    assert judge(found, policy, now=NOW, baseline=found).outcome == "pass"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -38,6 +39,20 @@ def rewritten(folder, **config):
 def gate(tmp_path, facts, checkpoint) -> int:
     write_outputs(report().model_copy(update={"model": facts}), [tmp_path / "report.json"])
     return cli.main(["gate", str(tmp_path / "report.json"), "--checkpoint", str(checkpoint)])
+
+
+def test_a_report_of_fewer_attacks_is_refused_by_a_later_version(audited, tmp_path, capsys):
+    folder, facts = audited
+    path, made = tmp_path / "report.json", report()
+    earlier = made.model_copy(
+        update={"model": facts, "environment": made.environment.model_copy(update={"privaudit": "0.0.9"})}
+    )
+    write_outputs(earlier, [path])
+    assert cli.main(["gate", str(path), "--checkpoint", str(folder)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{path} was made by privaudit 0.0.9, which had fewer attacks than this" in told
+    assert re.search(r"it tells nothing of [\w-]+, [\w-]+, [\w-]+ and \d+ more\. Audit the model again", told)
+    assert cli.main(["gate", str(path)]) == 3
 
 
 def test_the_report_keeps_what_config_json_says(audited):

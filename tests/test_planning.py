@@ -13,6 +13,7 @@ from auditor.battery.plan import BUDGETS, Plan
 from auditor.case import open_case
 from auditor.checks.target import doubt_of_answers
 from auditor.compute import SILENT, RunFolder
+from auditor.difference.kept_scores import default_run_folder
 from auditor.errors import InputError
 from auditor.intake import open_inputs
 from auditor.limits import Limits, SeverityTable
@@ -233,12 +234,43 @@ def test_the_preview_prices_and_lists(place):
     target, splits = open_inputs(options.checkpoint, options.data, arch=options.arch, device="cpu", trust=False)
     plan, design = settle_plan(options, target, splits, None)
     told = preview(plan, design, target)
-    assert told.training_seconds > 0
+    assert all(told.cost.by_phase()[f"train {name}"] > 0 for name in ("shadows", "null and control models"))
     assert isinstance(told.plan, Plan)
     assert "16 shadows, 2 null models, 2 control models" in told.describe()
     assert re.search(r"attack     primary lira-scores +< 1 s", told.describe())
     assert re.search(r"cost       all .* s of CPU time, about .* with \d+ worker", told.describe())
     assert "60 records a side, and 1,000 are needed" in told.describe()
+
+
+def test_a_preview_tells_the_plan_that_waits_in_the_run_folder(place, tmp_path):
+    stored = settle(place, "waits", budget="quick", seed=5, attacks=("gap",), defenses=())
+    options = AuditOptions(
+        place / "digits.safetensors", place / "splits", f"{place / 'network.py'}:network", run_dir=place / "waits"
+    )
+    before = sorted((place / "waits").rglob("*"))
+    assert plan_audit(options).plan == stored
+    assert sorted((place / "waits").rglob("*")) == before
+    for name, changes in (("--budget", {"budget": "thorough"}), ("--seed", {"seed": 6})):
+        with pytest.raises(InputError, match=f"another {name}"):
+            plan_audit(replace(options, **changes))
+    fresh = replace(options, run_dir=tmp_path / "fresh", budget="quick", attacks=("gap",), defenses=())
+    assert plan_audit(fresh).plan.seed == 0
+    assert not (tmp_path / "fresh").exists()
+
+
+def test_a_preview_without_a_run_folder_looks_where_a_scan_would(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = AuditOptions(
+        place / "digits.safetensors",
+        place / "splits",
+        f"{place / 'network.py'}:network",
+        budget="quick",
+        attacks=("gap",),
+        defenses=(),
+    )
+    [name] = {default_run_folder("digits", plan_audit(options).plan.model)}
+    settle(place, tmp_path / name, budget="quick", seed=7, attacks=("gap",), defenses=())
+    assert plan_audit(options).plan.seed == 7
 
 
 def test_the_preview_tells_what_the_records_give_away_before_anything_is_trained(place, tmp_path):

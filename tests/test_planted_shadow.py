@@ -1,8 +1,13 @@
 """The trained planted shadow: what it plants, and that it tells a model that learned by heart from one that did not."""
 
+import weakref
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from auditor import audit
 from auditor.controls.planted_shadow import planted_shadow_control
 from auditor.shadows import draw_planting
 from auditor.splits import Recipe, Records
@@ -54,3 +59,22 @@ def test_a_model_without_them_keeps_nothing_and_blocks_nothing(reference, traine
     estimate = control.measurements[0].estimate
     assert estimate.low <= 0.5 <= estimate.high
     assert (control.status, control.voids) == ("warn", ())
+
+
+def test_shadows_are_loaded_one_after_another(reference, trained):
+    """Besides the planted one, the last may wait to be let go, and no more."""
+    planting, planted, shadows = trained
+    loaded = []
+
+    def load(model):
+        assert sum(one() is not None for one in loaded) <= 2
+        fresh = replace(model)
+        loaded.append(weakref.ref(fresh))
+        return fresh
+
+    design = SimpleNamespace(
+        planting=planting, planted=planted, shadows=shadows, audit_set=SimpleNamespace(reference=reference)
+    )
+    case = SimpleNamespace(design=design, laboratory=SimpleNamespace(load=load))
+    assert audit._ask_planted_shadow(case) == planted_shadow_control(planting, reference, planted, shadows)
+    assert len(loaded) == 4

@@ -13,6 +13,7 @@ from auditor.threat import Access
 from auditor.verdict import AccessFacts, decide_membership
 from tests import worlds
 from tests.minimal_report import attack, auc, report, tpr, verdict
+from tests.test_gate import planted
 
 LEAK, NOTHING, UNSURE = VerdictState.LEAK_FOUND, VerdictState.NOTHING_FOUND, VerdictState.CANNOT_SAY
 
@@ -40,8 +41,8 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 def by_severity(found, fail_on):
-    """The gate of --fail-on alone."""
-    return judge(found, now=NOW, fail_on=Severity(fail_on))
+    """The gate of --fail-on alone, of an audit that found what it planted."""
+    return judge(found.model_copy(update={"controls": (planted(*Access),)}), now=NOW, fail_on=Severity(fail_on))
 
 
 def everywhere(state: VerdictState):
@@ -140,13 +141,21 @@ def test_a_table_that_falls_is_refused(changes):
 
 SKIPPED = attack(name="rmia", outcome=Skipped(reason="no population"))
 FAILED = attack(name="rmia", outcome=Failed(error="RuntimeError"))
-MODERATE = attack(auc(0.65))
+MODERATE = attack(auc(0.65), tpr(0.01, rejected=False))
+QUIET = attack(auc(0.5, rejected=False), tpr(0.0, rejected=False))
 
 
 @pytest.mark.parametrize(
     ("state", "membership", "fail_on", "outcome"),
     [
-        (NOTHING, [attack(auc(0.5, rejected=False))], "low", "pass"),
+        (NOTHING, [QUIET], "low", "pass"),
+        (NOTHING, [], "low", "inconclusive"),
+        (NOTHING, [attack(auc(0.5, rejected=False))], "low", "inconclusive"),
+        (LEAK, [attack(auc(0.65))], "moderate", "fail"),
+        (LEAK, [attack(auc(0.65))], "high", "inconclusive"),
+        (LEAK, [attack(auc(0.65), tpr(0.01, appendix=True))], "high", "inconclusive"),
+        (LEAK, [attack(auc(0.65), tpr(0.01, fpr=0.001))], "high", "inconclusive"),
+        (LEAK, [attack(auc(0.65)), attack(tpr(0.01), role=Role.SECONDARY)], "high", "inconclusive"),
         (LEAK, [MODERATE], "low", "fail"),
         (LEAK, [MODERATE], "moderate", "fail"),
         (LEAK, [MODERATE], "high", "pass"),
@@ -155,7 +164,7 @@ MODERATE = attack(auc(0.65))
         (UNSURE, [MODERATE], "critical", "inconclusive"),
         (NOTHING, [SKIPPED], "critical", "inconclusive"),
         (NOTHING, [FAILED], "critical", "inconclusive"),
-        (NOTHING, [attack(name="x", role=Role.SECONDARY, outcome=Failed(error="x"))], "low", "pass"),
+        (NOTHING, [QUIET, attack(name="x", role=Role.SECONDARY, outcome=Failed(error="x"))], "low", "pass"),
     ],
 )
 def test_gate(state: VerdictState, membership, fail_on: str, outcome: str):
@@ -169,7 +178,6 @@ def under(table: SeverityTable, *arguments, **parts):
 
 
 SMALL, LARGE = attack(auc(0.55), tpr(0.02)), attack(auc(0.85), tpr(0.40))
-QUIET = attack(auc(0.5, rejected=False))
 
 
 @pytest.mark.parametrize(
@@ -234,19 +242,27 @@ def test_a_preliminary_report_is_inconclusive_whatever_it_holds():
 
 def test_a_primary_attack_beyond_the_release_may_be_missing():
     beyond = attack(access=Access.WEIGHTS, outcome=Skipped(reason="no gradients"))
-    assert by_severity(report(NOTHING, membership=[beyond], release=Access.SCORES), "low").outcome == "pass"
+    assert by_severity(report(NOTHING, membership=[QUIET, beyond], release=Access.SCORES), "low").outcome == "pass"
+
+
+def test_a_leak_beside_which_nothing_was_planted_may_be_larger():
+    found = report(LEAK, membership=[MODERATE])
+    gate = judge(found, now=NOW, fail_on=Severity.HIGH)
+    assert gate.outcome == "inconclusive"
+    assert "More than was found may leak: no leak was planted at release weights." in gate.sentence
 
 
 def test_too_few_records_for_a_rule_on_tpr_are_inconclusive():
-    verdicts = [verdict(access, NOTHING, auc_only=True) for access in Access]
-    gate = by_severity(report(verdicts=verdicts), "low")
+    found = report(LEAK, membership=[attack(auc(0.65))])
+    few = found.model_copy(update={"data": found.data.model_copy(update={"evaluated": 500})})
+    gate = by_severity(few, "critical")
     assert gate.outcome == "inconclusive"
-    assert "1,000" in gate.sentence
+    assert "TPR at 1 % FPR takes at least 1,000 evaluated records a side, and there are 500." in gate.sentence
 
 
 def test_inversion_does_not_stop_the_gate():
     verdicts = [*everywhere(NOTHING), *(verdict(access, LEAK, family=Family.INVERSION) for access in Access)]
-    assert by_severity(report(verdicts=verdicts), "low").outcome == "pass"
+    assert by_severity(report(verdicts=verdicts, membership=[QUIET]), "low").outcome == "pass"
 
 
 def test_the_sentence_names_what_is_missing():

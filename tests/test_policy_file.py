@@ -170,6 +170,7 @@ def test_the_documented_defaults_are_the_defaults(tmp_path):
         ("max_age = '90'", 'write a number of hours, days or weeks, as in "36h", "90d" or "12w"'),
         ("max_age = '-1d'", "write a number of hours, days or weeks"),
         ("families = []", 'it names nothing to judge: write ["membership"], ["inversion"] or both'),
+        ("no_worse_than_last = {}", 'it states no margin: write { auc = 0.02 }, { tpr_at_fpr."0.01" = 0.02 } or both'),
         ("required_checks = ['nope']", "'owner-label-null', 'instrument-null', 'planted' or 'planted-shadow'"),
     ],
 )

@@ -9,13 +9,14 @@ import torch
 
 from auditor.findings import Preprocessing
 from auditor.laboratory import Asked, Blueprint, Probe
+from auditor.membership import probes
 from auditor.membership.evidence import Unavailable
 from auditor.membership.gather import run_probes
 from auditor.membership.probes import PROBES
-from auditor.signals import observe
+from auditor.signals import observe, same_noise
 from auditor.splits import Records
-from auditor.target import load_target
-from reference_attacks.membership import seqmia
+from auditor.target import Target, load_target
+from reference_attacks.membership import gradient, label_only, merlin, noise_robustness, seqmia
 from tests.digits import parts, trained_weights, write_network
 
 RUN = {probe.id: probe.run for probe in PROBES}
@@ -88,6 +89,59 @@ def test_records_that_are_no_images_are_not_moved(asked):
     for probe in ("merlin", "translations", "rotations", "label noise", "boundary"):
         with pytest.raises(Unavailable, match="no images"):
             RUN[probe](replace(asked, records=flat))
+
+
+# --- a large audit set ---------------------------------------------------------------------------------------------
+
+
+class Noisy(torch.nn.Module):
+    """Answers by chance: a question more, or in another order, and all that follow are answered otherwise."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs):
+        logits = self.module(inputs)
+        return logits + torch.randn_like(logits)
+
+
+def at_once(probe, target, records):
+    """An oracle: what the attack's own probe sees when it is given the whole audit set."""
+    images, labels = torch.from_numpy(np.array(records.inputs)).movedim(3, 1) / 255, torch.tensor(records.labels)
+    noise, predict = torch.Generator().manual_seed(0), probes._labels_of(target)
+    material = {"inputs": images, "labels": labels}
+    if probe == "merlin":
+        return merlin.probe(loss=probes._released_loss(target), **material, generator=noise)
+    if probe == "label noise":
+        settings = noise_robustness.NoiseRobustness(samples=100)
+        return noise_robustness.probe(predict=predict, **material, settings=settings, generator=noise)
+    if probe == "gradients":
+        return gradient.probe(module=target.module, inputs=target.prepare(records.inputs), labels=labels)
+    moves = {"translations": label_only.Augmentations(), "rotations": label_only.Augmentations(shift=0, rotation=5)}
+    return label_only.probe(predict=predict, **material, settings=moves[probe])
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("probe", ["merlin", "translations", "rotations", "label noise", "gradients"])
+def test_going_through_many_records_in_parts_changes_no_bit_and_holds_few(probe, drawn, asked, monkeypatch):
+    members, others = parts(300, 300)
+    many = Records.of(*(np.concatenate(both) for both in zip(members, others, strict=True)))
+    target = replace(asked.target, module=Noisy(asked.target.module).eval()) if drawn else asked.target
+    with same_noise(target):
+        expected = at_once(probe, target, many)
+    held, prepare, images = [], Target.prepare, probes._images
+    monkeypatch.setattr(Target, "prepare", lambda self, inputs: held.append(len(inputs)) or prepare(self, inputs))
+    monkeypatch.setattr(probes, "_images", lambda inputs: held.append(len(inputs)) or images(inputs))
+    with same_noise(target):
+        seen = next(iter(RUN[probe](replace(asked, target=target, records=many)).values()))
+    np.testing.assert_array_equal(seen, expected)
+    assert max(held) <= 512 < many.n
+
+
+def test_where_no_record_is_right_no_noise_is_asked_about(asked):
+    wrong = Records.of(asked.records.inputs, np.full(asked.records.n, 10))
+    assert not RUN["label noise"](replace(asked, records=wrong))["share"].any()
 
 
 @pytest.mark.parametrize("on_shadows", [True, False])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from auditor.battery.plan import Plan
+from auditor.battery.plan import GivenFacts, Plan
 from auditor.battery.rules import Ahead, records_for_margin
 from auditor.findings import Metric
 from auditor.limits import Limits
@@ -16,6 +17,7 @@ from auditor.policy_file import Policy
 from auditor.splits_file import Recipe
 from auditor.stats.auc import auc
 from auditor.stats.difference import unpaired_difference
+from auditor.threat import Access
 
 
 def plan(**changes):
@@ -32,7 +34,8 @@ def plan(**changes):
         "recipe": Recipe(epochs=1, lr=0.1, batch_size=2),
         "recipe_stated": True,
         "queries": ("identity",),
-        "attacks": ("gap", "lira-scores", "lira-weights"),
+        "attacks": ("gap", "lira-scores", "lira-weights", "miface"),
+        "class_controls": 2,
         "defenses": (),
         "limits": Limits(),
         "evaluated": 2000,
@@ -43,8 +46,9 @@ def plan(**changes):
     return Plan(**{**parts, **changes})
 
 
-def told(policy, planned=None, *, classes=40, canaries=None):
-    return Ahead(Policy.model_validate(tomllib.loads(policy)), planned or plan(), classes, canaries).undecided
+def told(policy, planned=None, *, classes=40, canaries=None, release=Access.WEIGHTS):
+    asked = Policy.model_validate(tomllib.loads(policy))
+    return Ahead(asked, planned or plan(), classes, canaries, release).undecided
 
 
 def test_the_default_policy_is_decided_by_two_thousand_a_side():
@@ -57,6 +61,7 @@ def test_the_default_policy_is_decided_by_two_thousand_a_side():
     [
         ("fail_on = 'high'", {}, ""),
         ("fail_on = 'high'", {"evaluated": 999}, "severity: its rows also ask for a TPR, which takes 1,000 records"),
+        ("fail_on = 'high'", {"groups": 900}, "severity: its rows also ask for a TPR, which is not judged where"),
         ("least_evaluated = 2000", {}, ""),
         ("least_evaluated = 5000", {}, "least_evaluated: 2,000 records a side are evaluated, 5,000 are needed."),
         ("required_attacks = ['lira-scores']", {}, ""),
@@ -76,6 +81,76 @@ def test_rules_on_records_and_attacks(gate, changes, sentence):
     assert [sentence in one for one in found] == ([True] if sentence else [])
 
 
+GAP = "its primary attack, gap, uses no shadows, so that no leak can be planted for it to find"
+NO_WEIGHTS = "the primary attack lira-weights will not run (not asked for)"
+
+
+@pytest.mark.parametrize(
+    ("gate", "changes", "told_of"),
+    [
+        ("release = 'labels'", {}, f"auc, tpr_at_fpr: cannot pass at release labels: {GAP}."),
+        (
+            "release = 'labels'\nfail_on = 'high'\nno_worse_than_last = { auc = 0.1 }",
+            {},
+            f"auc, tpr_at_fpr, severity, no_worse_than_last: cannot pass at release labels: {GAP}.",
+        ),
+        ("release = 'labels'\nmode = 'lenient'", {}, f"auc, tpr_at_fpr: cannot pass at release labels: {GAP}."),
+        ("release = 'scores'", {}, ""),
+        ("release = 'scores'", {"attacks": ("gap", "lira-scores")}, ""),
+        ("", {"attacks": ("gap", "lira-scores")}, f"auc, tpr_at_fpr: cannot pass at release weights: {NO_WEIGHTS}."),
+        ("", {"shadows": 4}, "auc, tpr_at_fpr: cannot pass at release weights: the primary attack rmia will not run"),
+    ],
+)
+def test_a_release_at_which_nothing_can_be_ruled_out_is_named(gate, changes, told_of):
+    found = told(f"[gate]\n{gate}", plan(**changes))
+    assert [told_of in one for one in found] == ([True] if told_of else [])
+
+
+def test_without_a_release_in_the_policy_that_of_the_scan_counts():
+    (found,) = told("", release=Access.LABELS)
+    assert found == f"auc, tpr_at_fpr: cannot pass at release labels: {GAP}."
+    assert told("[gate]\nrelease = 'scores'", release=Access.LABELS) == ()
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "reason"),
+    [
+        ("recipe", {}, ""),
+        ("planted", {}, ""),
+        ("few-records", {}, ""),
+        ("few-records", {"evaluated": 999}, "it warns below 1,000 records a side"),
+        ("few-shadows", {"shadows": 6}, ""),
+        ("few-shadows", {"shadows": 4}, "it warns of 4 shadows"),
+        ("given-inclusion", {}, "it is asked of given shadows alone"),
+        ("given-inclusion", {"given": GivenFacts(name="own", digest="d")}, ""),
+        ("groups", {}, "it is asked only where records come in groups"),
+        ("groups", {"groups": 500}, ""),
+        ("proxy-shadows", {}, "it warns of frozen-feature proxies, and says nothing where there are none"),
+        ("planted", {"attacks": ("gap",)}, "no primary attack that uses shadows will run"),
+        ("attack-ceiling", {"attacks": ("gap",)}, ""),
+        ("attack-ceiling", {"attacks": ("loss",)}, "no primary attack will run"),
+    ],
+)
+def test_a_required_check_that_cannot_pass_is_named(check, changes, reason):
+    found = [one for one in told(f"[gate]\nrequired_checks = ['{check}']", plan(**changes)) if check in one]
+    assert found == ([f"required_checks: {check} will not pass ({reason})."] if reason else [])
+
+
+@pytest.mark.parametrize(
+    ("limit", "release", "changes", "sentence"),
+    [
+        ("record = 0.1, class = 0.1", "weights", {}, ""),
+        ("record = 0.1", "scores", {}, "(record): no inversion attack is planned that release scores allows."),
+        ("class = 0.1", "scores", {"attacks": (*plan().attacks, "inversion-network")}, "(class): no attack that rebui"),
+        ("record = 0.1", "scores", {"attacks": (*plan().attacks, "inversion-network")}, ""),
+        ("class = 0.1", "weights", {"class_controls": 0}, "(class): no model is trained without a part of the classes"),
+    ],
+)
+def test_an_excess_that_nothing_planned_tests_is_named(limit, release, changes, sentence):
+    policy = f"[gate]\nfamilies = ['inversion']\nrelease = '{release}'\n[limits]\ninversion_excess = {{ {limit} }}"
+    assert [sentence in one for one in told(policy, plan(**changes))] == ([True] if sentence else [])
+
+
 @pytest.mark.parametrize(
     ("limits", "mode", "classes", "rules"),
     [
@@ -90,6 +165,13 @@ def test_inversion_needs_classes_and_a_limit(limits, mode, classes, rules):
     policy = f"[gate]\nfamilies = ['inversion']\nmode = '{mode}'\n[limits]\ninversion_excess = {{ {limits} }}"
     found = told(policy, classes=classes)
     assert [one.startswith("inversion_excess: ") for one in found] == [True] * rules
+
+
+def test_the_policies_to_start_from_are_decided_by_enough_records():
+    page = Path(__file__).parents[1] / "docs" / "choose-a-policy.md"
+    blocks = [block.partition("```")[0] for block in page.read_text(encoding="utf-8").split("```toml\n")[1:]]
+    assert blocks
+    assert [told(block, plan(evaluated=10_000)) for block in blocks] == [()] * len(blocks)
 
 
 @pytest.mark.parametrize(

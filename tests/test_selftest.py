@@ -134,6 +134,16 @@ def test_without_a_state_folder_named_it_lies_in_the_home(monkeypatch, tmp_path)
     assert (tmp_path / ".local" / "state" / "privaudit" / "selftest.json").exists()
 
 
+def test_a_user_without_a_home_is_never_told_of_a_test(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert not remember_selftest(passed=True, device="cpu", cuda_agrees=None)
+    assert last_selftest() == NEVER
+
+
 def test_a_report_says_it_was_never_run_unless_told():
     assert Environment.model_fields["selftest"].default == NEVER
     answers = (Answer("?", passed=True, said=""), Answer("?", passed=False, said=""))
@@ -141,8 +151,6 @@ def test_a_report_says_it_was_never_run_unless_told():
 
 
 def test_an_outcome_that_cannot_be_kept_is_told(tmp_path, monkeypatch):
-    from auditor.instrument import remember_selftest
-
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     assert not remember_selftest(passed=False, device="cpu", cuda_agrees=None)

@@ -57,10 +57,12 @@ def test_a_member_that_stands_twice_is_not_evaluated():
     assert not names(drawn.others) & names(drawn.records)
 
 
-def test_without_population_a_third_of_test_is_set_aside():
-    drawn = draw_audit_set(splits(members=600, non_members=600), cap=5000, seed=0)
-    assert drawn.evaluated == 400
-    assert drawn.calibration.n + drawn.reference.n == 200
+@pytest.mark.parametrize(("test", "set_aside"), [(600, 200), (150, 100)])
+def test_without_population_a_third_of_test_is_set_aside_or_the_least_there_must_be(test, set_aside):
+    drawn = draw_audit_set(splits(members=600, non_members=test), cap=5000, seed=0)
+    assert drawn.evaluated == test - set_aside
+    assert drawn.calibration.n + drawn.reference.n == set_aside
+    assert drawn.population_source == f"the {set_aside} of {test} records of test/ that were set aside"
 
 
 def test_validation_may_calibrate_and_is_never_evaluated():

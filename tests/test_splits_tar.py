@@ -409,7 +409,7 @@ def packed(folder):
 
 def test_a_plan_over_tars_is_the_plan_over_folders(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("auditor.planning.cost_of", lambda *_: Cost((), workers=1))
+    monkeypatch.setattr("auditor.planning.pricing.cost_of", lambda *_: Cost((), workers=1))
     members, others, population = parts(60, 60, 120)
     trained_weights(tmp_path, *members)
     folder = write_splits(tmp_path / "splits", members, others, population, as_images=True)

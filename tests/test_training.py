@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from auditor import checks
+from auditor import checks, training
 from auditor.audit import AuditOptions, audit
 from auditor.battery.plan import Plan
 from auditor.checkpoint.head import heads_of
@@ -100,6 +100,23 @@ def in_file(folder: Path, code: str) -> Target:
     weights = folder / "start.safetensors"
     save_file(eval(code, {"nn": nn}).state_dict(), weights)  # noqa: S307 - code of this test
     return load_target(weights, arch=f"{folder / 'network.py'}:network", preprocessing=STATED)
+
+
+# --- the records ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("augmentation", [(), ("crop", "flip")])
+def test_records_are_trained_on_where_they_lie_and_stay_as_they_are(augmentation, tmp_path):
+    template = in_file(tmp_path, "nn.Sequential(nn.Flatten(), nn.Linear(64, 10))")
+    images, labels = (part[:96] for part in digits())
+    locked = images.copy()
+    locked.setflags(write=False)
+    assert np.shares_memory(training._shared(images).numpy(), images)
+    assert not np.shares_memory(training._shared(locked).numpy(), locked)
+    recipe = Recipe(epochs=2, optimizer="adam", lr=0.01, batch_size=32, augmentation=augmentation)
+    one, other = (train(template, inputs, labels, recipe, seed=1).facts.sha256 for inputs in (images, locked))
+    assert one == other
+    np.testing.assert_array_equal(images, locked)
 
 
 # --- the head alone ------------------------------------------------------------------------------------------------

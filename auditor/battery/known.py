@@ -1,17 +1,21 @@
-"""Attacks that a policy requires and that do not exist: a slip of the pen must not read as doubt about an audit."""
+"""Attacks by name, where others name them: what a policy requires must exist, what exists a report must tell of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 
 from auditor.battery.attacks import CARDS
 from auditor.errors import InputError
+from auditor.findings import AuditReport
 from auditor.policy_file import Policy
 from auditor.records import printable
 
-__all__ = ["refuse_unknown_attacks"]
+__all__ = ["refuse_older_attacks", "refuse_unknown_attacks"]
+
+_NAMED = 3
 
 
 def refuse_unknown_attacks(policy: Policy, path: Path, told: Iterable[str] = ()) -> None:
@@ -34,3 +38,25 @@ def refuse_unknown_attacks(policy: Policy, path: Path, told: Iterable[str] = ())
                 f"{printable(path)} requires the attack `{printable(name)}`, and none is called that.",
                 f"{meant}`privaudit attacks` lists them by name.",
             )
+
+
+def refuse_older_attacks(report: AuditReport, path: Path) -> None:
+    """Refuse a report of another version that knew fewer attacks than this one: it neither ran nor skipped them.
+
+    Args:
+        report: What is to be judged.
+        path: Where it stands.
+
+    Raises:
+        InputError: this version has attacks that the report tells nothing of.
+    """
+    if report.environment.privaudit == version("privaudit"):
+        return
+    told = {*(one.card.id for one in report.membership), *(one.card.id for one in report.inversion)}
+    if new := [card.id for card in CARDS if card.id not in told]:
+        named = ", ".join(new[:_NAMED]) + (f" and {len(new) - _NAMED} more" if len(new) > _NAMED else "")
+        raise InputError(
+            f"{path} was made by privaudit {printable(report.environment.privaudit)}, which had fewer attacks than "
+            f"this {version('privaudit')}: it tells nothing of {named}.",
+            "Audit the model again, or judge the report with the version that made it.",
+        )

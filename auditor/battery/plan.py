@@ -14,7 +14,7 @@ from auditor.battery.attacks import CARDS, MEMBERSHIP
 from auditor.battery.inversion import INVERSION
 from auditor.battery.power import Trial, power_of
 from auditor.errors import InputError
-from auditor.findings import EndpointPower, InversionResult, OutputLeak, Role, Skipped
+from auditor.findings import BUDGET_NAMES, EndpointPower, InversionResult, OutputLeak, Role, Skipped
 from auditor.inversion import InversionAttack
 from auditor.inversion.measure import with_findings
 from auditor.inversion.workshop import Inversions, Models, Workshop
@@ -62,7 +62,10 @@ class Budget:
 _FEW_SHADOWS = 4
 _PRIMARY_OF_FEW = "rmia"
 
-BUDGETS = (Budget("quick", 8, 2_000), Budget("standard", 16, 5_000), Budget("thorough", 64, 10_000))
+BUDGETS = tuple(
+    Budget(name, shadows, cap)
+    for name, shadows, cap in zip(BUDGET_NAMES, (8, 16, 64), (2_000, 5_000, 10_000), strict=True)
+)
 
 
 def budget_named(name: str) -> Budget:
@@ -327,8 +330,7 @@ def why_not_planned(name: str, least: str, planned: Sequence[str], plan: Plan) -
 
 def dearer(least: str, budget: str) -> bool:
     """Whether a budget pays for more than another one does."""
-    names = [one.name for one in BUDGETS]
-    return names.index(least) > names.index(budget)
+    return BUDGET_NAMES.index(least) > BUDGET_NAMES.index(budget)
 
 
 def probes_for(plan: Plan) -> tuple[Probe, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,9 +13,11 @@ from scipy import stats
 from auditor.battery.attacks import MEMBERSHIP
 from auditor.battery.inversion import INVERSION
 from auditor.battery.plan import Plan, why_not
-from auditor.findings import Family, Metric
+from auditor.findings import Family, Metric, Role
+from auditor.inversion import InversionAttack
 from auditor.limits import LEAST_CLASSES
-from auditor.policy_file import Margins, Policy
+from auditor.membership.evidence import Attack
+from auditor.policy_file import CheckName, Policy, Rule
 from auditor.stats.auc import auc
 from auditor.stats.difference import unpaired_difference
 from auditor.stats.epsilon import one_run
@@ -28,6 +30,7 @@ _POWER = 0.8
 _CONFIDENCE = 0.95
 _MOST_RECORDS = 200_000
 _FEWEST_CANARIES, _MOST_CANARIES = 20, 20_000
+_FEW_SHADOWS = 4  # of which `few-shadows` warns
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,83 @@ class Ahead:
         plan: What will run.
         classes: How many there are.
         canaries: How many were in the coin flips; None: none are given.
+        release: The way in which the model goes out, where the policy states none.
     """
 
     policy: Policy
     plan: Plan
     classes: int
     canaries: int | None
+    release: Access = Access.WEIGHTS
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """One sentence for each rule on more than limits that will stay inconclusive; `Plan.power` tells of limits."""
-        told = (self._severity(), self._evaluated(), self._attacks(), self._inversion(), self._claim(), self._margins())
+        """A sentence for each rule that no number of records decides, or that is on more than limits.
+
+        How many records the limits take is told by `Plan.power`.
+        """
+        told = (
+            self._membership(),
+            self._severity(),
+            self._evaluated(),
+            self._attacks(),
+            self._checks(),
+            self._inversion(),
+            self._claim(),
+            self._margins(),
+        )
         return tuple(sentence for one in told for sentence in one)
+
+    @property
+    def _judged(self) -> Access:
+        """The release at which the rules will be judged."""
+        stated = self.policy.gate.release
+        return self.release if stated is None else Access(stated)
 
     @cached_property
     def _least_for_tpr(self) -> int:
         return math.ceil(round(10 / self.plan.limits.fpr, 6))
 
+    def _membership(self) -> Iterator[str]:
+        """What keeps every rule on membership from being met, however many records there are."""
+        gate = self.policy.gate
+        limits: tuple[Rule, ...] = ("auc", "tpr_at_fpr") if Family.MEMBERSHIP in gate.families else ()
+        asked: list[Rule] = [*limits]
+        asked += ["severity"] if gate.fail_on is not None else []
+        asked += ["no_worse_than_last"] if gate.no_worse_than_last is not None else []
+        if asked and (why := self._blocked()):
+            yield f"{', '.join(asked)}: cannot pass at release {self._judged}: {why}."
+
+    def _blocked(self) -> str:
+        """A primary attack that will be missing at the release, or that no leak can be planted for."""
+        allowed = [one for one in self._primaries if self._judged.includes(one.card.access)]
+        for one in allowed:
+            if reason := self._why_not(one):
+                return f"the primary attack {one.card.id} will not run ({reason})"
+        own = [one for one in allowed if one.card.access is self._judged]
+        if any(one.least_shadows for one in own):
+            return ""
+        named = ", ".join(one.card.id for one in own)
+        return f"its primary attack, {named}, uses no shadows, so that no leak can be planted for it to find"
+
+    @property
+    def _primaries(self) -> list[Attack]:
+        return [one for one in MEMBERSHIP if self.plan.role(one) is Role.PRIMARY]
+
+    def _why_not(self, attack: Attack) -> str:
+        return why_not(attack, self.plan, Access.WEIGHTS)
+
     def _severity(self) -> Iterator[str]:
         least = self._least_for_tpr
-        if self.policy.gate.fail_on is not None and self.plan.evaluated < least:
+        if self.policy.gate.fail_on is None:
+            return
+        asks = "severity: its rows also ask for a TPR, which"
+        if self.plan.groups is not None:
+            yield f"{asks} is not judged where records come in groups, so that it can fail but not pass."
+        elif self.plan.evaluated < least:
             yield (
-                f"severity: its rows also ask for a TPR, which takes {least:,} records a side; "
-                f"{self.plan.evaluated:,} are evaluated, so that it can fail but not pass."
+                f"{asks} takes {least:,} records a side; {self.plan.evaluated:,} are evaluated, so that it can fail "
+                "but not pass."
             )
 
     def _evaluated(self) -> Iterator[str]:
@@ -70,11 +127,32 @@ class Ahead:
             yield f"least_evaluated: {self.plan.evaluated:,} records a side are evaluated, {least:,} are needed."
 
     def _attacks(self) -> Iterator[str]:
-        reasons = {one.card.id: why_not(one, self.plan, Access.WEIGHTS) for one in MEMBERSHIP}
+        reasons = {one.card.id: self._why_not(one) for one in MEMBERSHIP}
         reasons |= {one.card.id: "" if one.card.id in self.plan.attacks else "is not planned" for one in INVERSION}
         for name in self.policy.gate.required_attacks:
             if reason := reasons.get(name, "is not in the box"):
                 yield f"required_attacks: {name} will not run ({reason})."
+
+    def _checks(self) -> Iterator[str]:
+        for name in self.policy.gate.required_checks:
+            if reason := self._idle_checks.get(name, ""):
+                yield f"required_checks: {name} will not pass ({reason})."
+
+    @cached_property
+    def _idle_checks(self) -> Mapping[CheckName, str]:
+        """Why a check cannot pass in such an audit; empty where it may. Those not named here run in every audit."""
+        plan, least = self.plan, self._least_for_tpr
+        running = [one for one in self._primaries if not self._why_not(one)]
+        planting = any(one.least_shadows for one in running)
+        return {
+            "proxy-shadows": "it warns of frozen-feature proxies, and says nothing where there are none",
+            "given-inclusion": "" if plan.given else "it is asked of given shadows alone",
+            "groups": "it is asked only where records come in groups" if plan.groups is None else "",
+            "few-records": f"it warns below {least:,} records a side" if plan.evaluated < least else "",
+            "few-shadows": f"it warns of {plan.shadows} shadows" if plan.shadows <= _FEW_SHADOWS else "",
+            "attack-ceiling": "" if running else "no primary attack will run",
+            "planted": "" if planting else "no primary attack that uses shadows will run",
+        }
 
     def _inversion(self) -> Iterator[str]:
         gate, limits = self.policy.gate, self.policy.limits.inversion_excess
@@ -87,6 +165,21 @@ class Ahead:
             )
         if gate.mode == "strict" and limits.by_record is None and limits.by_class is None:
             yield "inversion_excess: without a limit it can fail but not pass; state one under [limits]."
+        if limits.by_record is not None and not self._inverting:
+            yield f"inversion_excess (record): no inversion attack is planned that release {self._judged} allows."
+        if limits.by_class is not None and not any(one.rebuilds == "classes" for one in self._inverting):
+            yield (
+                f"inversion_excess (class): no attack that rebuilds classes is planned that release {self._judged} "
+                "allows."
+            )
+        elif limits.by_class is not None and not self.plan.class_controls:
+            yield "inversion_excess (class): no model is trained without a part of the classes, so it is not tested."
+
+    @property
+    def _inverting(self) -> list[InversionAttack]:
+        """The planned inversion attacks that the release allows."""
+        planned = (one for one in INVERSION if one.card.id in self.plan.attacks)
+        return [one for one in planned if self._judged.includes(one.card.access)]
 
     def _claim(self) -> Iterator[str]:
         claim = self.policy.gate.claimed_epsilon
@@ -100,7 +193,9 @@ class Ahead:
             yield f"claimed_epsilon: {self.canaries:,} canaries cannot contradict it; it would take {takes}."
 
     def _margins(self) -> Iterator[str]:
-        margins = self.policy.gate.no_worse_than_last or Margins()
+        margins = self.policy.gate.no_worse_than_last
+        if margins is None:
+            return
         rates = margins.tpr_at_fpr
         stated = ((Metric.AUC, margins.auc), (Metric.TPR_AT_FPR, None if rates is None else rates.at_one_percent))
         n = self.plan.evaluated if self.plan.groups is None else self.plan.groups

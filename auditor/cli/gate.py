@@ -27,7 +27,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--checkpoint",
     metavar="CHECKPOINT",
     type=click.Path(exists=True, path_type=Path),
-    help="The model that is to go out, file or folder; a report of another one is refused.",
+    help="The model that is to go out, file or folder; a report of another one, or of fewer attacks, is refused.",
 )
 @click.option("--baseline", metavar="OLD.json", type=_FILE, help="Report of the last release, for no_worse_than_last.")
 @made.output_options
@@ -80,8 +80,10 @@ def _compared(audited: AuditReport, report: Path, checkpoint: Path | None) -> st
     """How far what is to go out was held against the report; that of another model is refused."""
     if checkpoint is None:
         return "no file was compared with it, --checkpoint does that"
+    from auditor.battery.known import refuse_older_attacks
     from auditor.checkpoint.likeness import in_words
 
+    refuse_older_attacks(audited, report)
     return f"the file shown is that one, {in_words(_settings_alike(audited, report, checkpoint))}"
 
 

@@ -158,7 +158,7 @@ _ARGUMENTS = (
     ),
     click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Decides all randomness; 0, or as the plan says."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-    click.option("--workers", type=click.IntRange(min=1), help="Worker processes; one per core or GPU by default."),
+    click.option("--workers", type=click.IntRange(min=1), help="Processes; one per core by default, one on a GPU."),
     click.option(
         "--trust-checkpoint",
         is_flag=True,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from itertools import cycle
 
@@ -22,9 +21,9 @@ from auditor.comparison.effects import effects_of, not_run_of, probes_of, static
 from auditor.comparison.inversion import inversion_effects
 from auditor.defense import Applied, Defense, UnfitDefenseError
 from auditor.defenses import DEFENSES
+from auditor.errors import WorkerKilledError, crash_report
 from auditor.findings import DefenseResult, InversionEffect, Timing
 from auditor.laboratory import Laboratory
-from auditor.membership.measure import crash_report
 from auditor.target import Target
 
 __all__ = ["Bench", "advise", "compare_all", "not_planned"]
@@ -56,7 +55,7 @@ def _compare(defense: Defense, bench: Bench) -> DefenseResult:
         return DefenseResult(card=defense.card, status="skipped", reason=reason)
     try:
         return _measured(defense, bench)
-    except BrokenExecutor:
+    except WorkerKilledError:
         raise
     except UnfitDefenseError as unfit:
         return DefenseResult(card=defense.card, status="skipped", reason=str(unfit))

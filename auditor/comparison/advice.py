@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.battery.attacks import CARDS
-from auditor.findings import DefenseAdvice, DefenseProbeResult, DefenseResult, StrongestAttack
+from auditor.findings import LABELS_ONLY, DefenseAdvice, DefenseProbeResult, DefenseResult, StrongestAttack
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
@@ -14,7 +14,6 @@ __all__ = ["MOST_ACCURACY_LOST", "advise"]
 
 MOST_ACCURACY_LOST = 0.02
 _CHANCE = 0.5
-_LABELS = "labels-only"
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,7 @@ def _advise(results: Sequence[DefenseResult], release: Access) -> DefenseAdvice 
     if not candidates:
         return None
     front = [one for one in candidates if not any(other.beats(one) for other in candidates)]
-    worth = [
-        one for one in front if one.kept >= -MOST_ACCURACY_LOST and one.leak < one.strongest.undefended_chosen_at.value
-    ]
-    best = min(worth, key=lambda one: one.leak, default=None)
+    best = min((one for one in front if one.worth_it), key=lambda one: one.leak, default=None)
     return DefenseAdvice(
         release=release,
         defense_id=None if best is None else best.result.card.id,
@@ -85,7 +81,7 @@ def _sentence(best: _Candidate) -> str:
     strongest, result = best.strongest, best.result
     within = "" if strongest.change.high < 0 else " It was not shown to leak less."
     seeds = "one seed" if result.seeds == 1 else f"{result.seeds} seeds"
-    way = "Releasing labels only" if result.card.id == _LABELS else f"This file with {result.card.title}"
+    way = "Releasing labels only" if result.card.id == LABELS_ONLY else f"This file with {result.card.title}"
     return (
         f"{way}: the strongest attack that knows of it ({_title(strongest.attack_id)}) reaches "
         f"{_against(strongest)} on which nothing was chosen.{within}{_cost(result.accuracy_change)} "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter, process_time
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from auditor.shadows import AuditSet
 from auditor.signals import class_probabilities
 from auditor.stats.bootstrap import bca
 from auditor.stats.estimate import Estimate
-from auditor.stats.intervals import mean, paired_mean, proportion
+from auditor.stats.groups import enough_groups
+from auditor.stats.intervals import TOO_FEW_GROUPS, grouped_mean, grouped_proportion, mean, proportion
 from auditor.target import Target
 
 __all__ = ["Behaviour", "accuracy_change", "behaviour_of", "costs_of", "timed"]
@@ -25,6 +27,7 @@ Made = TypeVar("Made")
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Groups: TypeAlias = npt.NDArray[np.int64] | None
 
 _CALIBRATION_BINS = 15
 _RESAMPLES = 299
@@ -41,6 +44,7 @@ class Behaviour:
         labels: The true classes [non-member].
         choosing: The half of them on which choices are made [non-member].
         asking: How long the answers took.
+        groups: Which of them belong together [non-member]; None where none do.
     """
 
     vectors: npt.NDArray[np.float32]
@@ -48,6 +52,7 @@ class Behaviour:
     labels: npt.NDArray[np.int64]
     choosing: Flags
     asking: Timing
+    groups: Groups = None
 
 
 def behaviour_of(target: Target, audit_set: AuditSet, jury: Jury) -> Behaviour:
@@ -55,7 +60,8 @@ def behaviour_of(target: Target, audit_set: AuditSet, jury: Jury) -> Behaviour:
     outside = ~audit_set.membership
     records = audit_set.records.take(outside)
     vectors, asking = timed("answer the audited non-members", lambda: class_probabilities(target, records.inputs))
-    return Behaviour(vectors, vectors.argmax(1) == records.labels, records.labels, jury.selection[outside], asking)
+    right, choosing = vectors.argmax(1) == records.labels, jury.selection[outside]
+    return Behaviour(vectors, right, records.labels, choosing, asking, records.groups)
 
 
 def timed(phase: str, make: Callable[[], Made]) -> tuple[Made, Timing]:
@@ -68,7 +74,8 @@ def timed(phase: str, make: Callable[[], Made]) -> tuple[Made, Timing]:
 def accuracy_change(before: Behaviour, after: Behaviour, *, choosing: bool) -> Estimate:
     """Accuracy on one half of the non-members, defended minus undefended, paired."""
     half = before.choosing if choosing else ~before.choosing
-    return paired_mean(after.right[half].astype(float), before.right[half].astype(float), unit=_UNIT)
+    changed = after.right[half].astype(float) - before.right[half]
+    return _mean(changed, None if before.groups is None else before.groups[half], least=-1.0, most=1.0)
 
 
 def costs_of(before: Behaviour, after: Behaviour, *, same_weights: bool) -> tuple[Measurement, ...]:
@@ -91,19 +98,34 @@ def costs_of(before: Behaviour, after: Behaviour, *, same_weights: bool) -> tupl
 
 def _distortion(before: Behaviour, after: Behaviour) -> tuple[Measurement, ...]:
     difference = after.vectors.astype(np.float64) - before.vectors
-    changed = int((before.vectors.argmax(1) != after.vectors.argmax(1)).sum())
+    changed = before.vectors.argmax(1) != after.vectors.argmax(1)
     lengths = (np.abs(difference).sum(1), np.sqrt(np.square(difference).sum(1)))
     return (
-        Measurement(name="Labels changed", estimate=proportion(changed, len(difference), unit=_UNIT)),
+        Measurement(name="Labels changed", estimate=_proportion(changed, before.groups)),
         *(
-            Measurement(name=f"{norm} distance of the released vector", estimate=mean(length, unit=_UNIT))
-            for norm, length in zip(("L1", "L2"), lengths, strict=True)
+            Measurement(
+                name=f"{norm} distance of the released vector",
+                estimate=_mean(length, before.groups, least=0.0, most=most),
+            )
+            for norm, length, most in zip(("L1", "L2"), lengths, (2.0, math.sqrt(2.0)), strict=True)
         ),
     )
 
 
+def _proportion(flags: Flags, groups: Groups) -> Estimate:
+    if groups is None:
+        return proportion(int(flags.sum()), len(flags), unit=_UNIT)
+    return grouped_proportion(flags, groups, unit=_UNIT)
+
+
+def _mean(values: Floats, groups: Groups, *, least: float, most: float) -> Estimate:
+    if groups is None:
+        return mean(values, unit=_UNIT)
+    return grouped_mean(values, groups, least=least, most=most, unit=_UNIT)
+
+
 def _accuracy(one: Behaviour) -> Estimate:
-    return proportion(int(one.right.sum()), len(one.right), unit=_UNIT)
+    return _proportion(one.right, one.groups)
 
 
 def _worst_class(one: Behaviour) -> Estimate | None:
@@ -112,13 +134,16 @@ def _worst_class(one: Behaviour) -> Estimate | None:
     worst = min(known, key=lambda label: float(one.right[one.choosing & (one.labels == label)].mean()), default=None)
     if worst is None or not (inside := ~one.choosing & (one.labels == worst)).any():
         return None
-    return proportion(int(one.right[inside].sum()), int(inside.sum()), unit=_UNIT)
+    return _proportion(one.right[inside], None if one.groups is None else one.groups[inside])
 
 
 def _calibration(one: Behaviour) -> Estimate:
     """Expected calibration error in 15 equal bins."""
     columns = (one.vectors.max(1).astype(np.float64), one.right.astype(np.float64))
-    return bca(columns, _gap, np.random.default_rng(0), resamples=_RESAMPLES, unit=_UNIT)
+    found = bca(columns, _gap, np.random.default_rng(0), resamples=_RESAMPLES, groups=one.groups, unit=_UNIT)
+    if one.groups is None or enough_groups(one.groups):
+        return found
+    return replace(found, low=0.0, high=1.0, method=TOO_FEW_GROUPS)
 
 
 def _gap(confidence: Floats, right: Floats) -> float:

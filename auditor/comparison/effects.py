@@ -12,6 +12,7 @@ from auditor.comparison.bench import Bench, Side
 from auditor.comparison.inversion import NOT_ASKED
 from auditor.compute import generator
 from auditor.defense import Defense, DefenseProbe, Inspected
+from auditor.errors import crash_report
 from auditor.findings import (
     Completed,
     DefenseEffect,
@@ -24,7 +25,7 @@ from auditor.findings import (
     StrongestAttack,
 )
 from auditor.limits import Limits
-from auditor.membership.measure import Jury, Scored, crash_report, run_attack
+from auditor.membership.measure import Jury, Scored, run_attack
 from auditor.records import Records
 from auditor.stats.auc import auc, auc_difference
 from auditor.stats.estimate import Estimate

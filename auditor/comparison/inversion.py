@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +25,16 @@ import numpy.typing as npt
 from auditor.battery import DECODER, DECODERS, GRADIENTS, INVERSION
 from auditor.compute import generator
 from auditor.defense import InversionProbe
+from auditor.errors import WorkerKilledError, crash_report
 from auditor.findings import InversionEffect
 from auditor.inversion import InversionAttack, adapters
 from auditor.inversion.given import Rebuilt, unit_images
 from auditor.inversion.workshop import Shown, Workshop
 from auditor.limits import Limits
-from auditor.membership.measure import crash_report
 from auditor.stats.bootstrap import bca
 from auditor.stats.estimate import Estimate
-from auditor.stats.intervals import mean, paired_mean
+from auditor.stats.groups import enough_groups
+from auditor.stats.intervals import TOO_FEW_GROUPS, grouped_mean, mean, paired_mean
 from auditor.target import Target
 from auditor.threat import Access
 from reference_attacks.inversion.material import Inverted
@@ -41,6 +42,7 @@ from reference_attacks.inversion.material import Inverted
 __all__ = ["NOT_ASKED", "Exhibit", "exhibit", "inversion_effects"]
 
 Floats = npt.NDArray[np.float64]
+Groups: TypeAlias = npt.NDArray[np.int64] | None
 
 NOT_ASKED = "not asked for"
 _RECOGNISED = "Probability of the class by the evaluation networks"
@@ -58,6 +60,8 @@ class Exhibit:
             float64 [class].
         knowing: The same of the images of those who know of the defense, by attack.
         reasons: By attack.
+        member_groups: Which of the members belong together, int64 [record]; None where none do.
+        non_member_groups: The same of the non-members.
     """
 
     members: Floats | None = None
@@ -65,6 +69,8 @@ class Exhibit:
     recognised: Floats | None = None
     knowing: Mapping[str, Floats] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    member_groups: Groups = None
+    non_member_groups: Groups = None
 
 
 def exhibit(
@@ -94,7 +100,7 @@ def exhibit(
     reasons = {} if white_box else {GRADIENTS: NOT_ASKED}
     try:
         shown = workshop.rebuild(attacks, target, name=name, opened=opened, decoders=decoders)
-    except BrokenExecutor:
+    except WorkerKilledError:
         raise
     except Exception as error:  # noqa: BLE001 - without inversion, the rest of what is said of a defense still comes
         return Exhibit(reasons=reasons | {one.card.id: crash_report(error) for one in attacks})
@@ -106,12 +112,16 @@ def exhibit(
         except Exception as error:  # noqa: BLE001 - whatever an attack gives back, the other is told
             reasons[attack] = crash_report(error)
     errors, seen, inside = values.get(DECODER), values.get(GRADIENTS), workshop.audit_set.membership[shown.rows.all]
+    stated = workshop.audit_set.records.groups
+    groups = None if stated is None else stated[shown.rows.all]
     return Exhibit(
         members=None if errors is None else errors[:, inside],
         non_members=None if errors is None else errors[:, ~inside],
         recognised=None if seen is None else seen[0],
         knowing={probe.id: values[probe.id][0] for probe in probes if probe.id in values},
         reasons=reasons,
+        member_groups=None if groups is None else groups[inside],
+        non_member_groups=None if groups is None else groups[~inside],
     )
 
 
@@ -135,12 +145,12 @@ def inversion_effects(
         probes: Who knew of the defense; beside each stands MIFace on the undefended model.
     """
     effects: list[InversionEffect] = []
-    for who, one, other in (
-        ("non-members", before.non_members, after.non_members),
-        ("members", before.members, after.members),
+    for who, one, other, groups in (
+        ("non-members", before.non_members, after.non_members, before.non_member_groups),
+        ("members", before.members, after.members, before.member_groups),
     ):
         if one is not None and other is not None:
-            effects.extend(_on_error(who, one, other, limits.confidence))
+            effects.extend(_on_error(who, one, other, groups, limits.confidence))
     if before.recognised is not None:
         effects.extend(_on_recognition(before.recognised, after, probes, limits.confidence))
     return tuple(effects)
@@ -166,14 +176,15 @@ def _measured(made: Inverted | Rebuilt, shown: Shown, workshop: Workshop, target
 # --- effects ---------------------------------------------------------------------------------------------------------
 
 
-def _on_error(who: str, before: Floats, after: Floats, confidence: float) -> list[InversionEffect]:
-    """The error as it is, and as a multiple of what it was; errors are [decoder, record]."""
-    undefended, defended, change = (_mean_of_both(one, confidence) for one in (before, after, after - before))
+def _on_error(who: str, before: Floats, after: Floats, groups: Groups, confidence: float) -> list[InversionEffect]:
+    """The error as it is, and as a multiple of what it was, if groups are enough; errors are [decoder, record]."""
+    undefended, defended = (_mean_of_both(one, groups, confidence, least=0.0) for one in (before, after))
+    change = _mean_of_both(after - before, groups, confidence, least=-1.0)
     error = _effect(DECODER, f"Inversion error of {who} (MSE)", undefended, defended, change)
-    if undefended.value <= 0:
+    if undefended.value <= 0 or (groups is not None and not enough_groups(groups)):
         return [error]
     rng = generator(0, f"inversion error of {who}")
-    by_record = bca((after.mean(0), before.mean(0)), _ratio, rng, confidence=confidence, unit="records")
+    by_record = bca((after.mean(0), before.mean(0)), _ratio, rng, confidence=confidence, groups=groups, unit="records")
     by_decoder = mean(after.mean(1) / before.mean(1), confidence=confidence, unit="decoders")
     times = _over_both(by_record, by_decoder)
     once = Estimate(1.0, 1.0, 1.0, confidence, "by definition", times.n)
@@ -181,9 +192,15 @@ def _on_error(who: str, before: Floats, after: Floats, confidence: float) -> lis
     return [error, _effect(DECODER, f"Inversion error of {who}, times the undefended", once, times, more)]
 
 
-def _mean_of_both(values: Floats, confidence: float) -> Estimate:
-    by_record = mean(values.mean(0), confidence=confidence, unit="records")
-    return _over_both(by_record, mean(values.mean(1), confidence=confidence, unit="decoders"))
+def _mean_of_both(values: Floats, groups: Groups, confidence: float, *, least: float) -> Estimate:
+    """The mean over records and decoders; errors of images in [0, 1] are at most 1, and their change at least -1."""
+    by_decoder = mean(values.mean(1), confidence=confidence, unit="decoders")
+    if groups is None:
+        return _over_both(mean(values.mean(0), confidence=confidence, unit="records"), by_decoder)
+    by_record = grouped_mean(values.mean(0), groups, least=least, most=1.0, confidence=confidence, unit="records")
+    if by_record.method == TOO_FEW_GROUPS:
+        return replace(by_record, n={**by_record.n, **by_decoder.n})
+    return _over_both(by_record, by_decoder)
 
 
 def _over_both(by_record: Estimate, by_decoder: Estimate) -> Estimate:

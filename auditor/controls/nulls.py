@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from auditor.compute import generator
+from auditor.controls.relabelling import TOO_FEW_GROUPS, Relabelling, without_appendix
 from auditor.findings import ControlResult, Measurement, Role, Void
 from auditor.laboratory import Answers
 from auditor.limits import Limits
@@ -167,12 +168,22 @@ def _null_told(*, shift: bool, leans: bool) -> str:
 def instrument_null(scored: Sequence[Scored], jury: Jury, limits: Limits, seed: int) -> ControlResult:
     """Does the instrument read zero when there is nothing to read?
 
-    Labels are drawn at random 200 times before the primary tests see them, and signals without any leak go through
-    every shadow-based primary attack with a shadow in the target's place, at K = 4, 8 and 16.
+    Labels are drawn at random 200 times, for groups as a whole, before the primary tests see them, and signals without
+    any leak go through every shadow-based primary attack with a shadow in the target's place, at K = 4, 8 and 16.
     """
+    relabelling = Relabelling.of(jury, seed)
+    if relabelling is None:
+        return ControlResult(
+            id="instrument-null",
+            title="Null control, instrument",
+            question="Does the instrument read zero when there is nothing to read?",
+            status="skipped",
+            sentence=f"{TOO_FEW_GROUPS} How often the primary tests reject when there is nothing is not known.",
+            voids=(Void.LEAK_FOUND, Void.NOTHING_FOUND),
+        )
     rng = generator(seed, "instrument null")
     primaries = [one for one in scored if one.role is Role.PRIMARY and one.scores is not None]
-    alarms = sum(_false_alarm(primaries, jury, limits, rng) for _ in range(_RELABELLINGS))
+    alarms = sum(_false_alarm(primaries, relabelling.draw(rng), limits) for _ in range(_RELABELLINGS))
     allowed = int(binom.ppf(_ALARMS_ALLOWED, _RELABELLINGS, limits.family_wise_error))
     zero_leak = [
         _zero_leak(one.attack, shadows, rng)
@@ -190,8 +201,8 @@ def instrument_null(scored: Sequence[Scored], jury: Jury, limits: Limits, seed: 
         question="Does the instrument read zero when there is nothing to read?",
         status="pass" if alarms <= allowed and reads_zero else "fail",
         sentence=(
-            f"With labels drawn at random the primary tests rejected in {alarms} of {_RELABELLINGS} draws "
-            f"(up to {allowed} agree with {100 * limits.family_wise_error:.0f} %); signals without a leak "
+            f"With labels drawn at random{_for_groups(jury)} the primary tests rejected in {alarms} of {_RELABELLINGS} "
+            f"draws (up to {allowed} agree with {100 * limits.family_wise_error:.0f} %); signals without a leak "
             + ("gave AUC 0.5." if reads_zero else "did not give AUC 0.5.")
         ),
         measurements=(
@@ -202,10 +213,15 @@ def instrument_null(scored: Sequence[Scored], jury: Jury, limits: Limits, seed: 
     )
 
 
-def _false_alarm(primaries: Sequence[Scored], jury: Jury, limits: Limits, rng: np.random.Generator) -> bool:
-    relabelled = replace(jury, membership=rng.permutation(jury.membership), groups=None)
+def _for_groups(jury: Jury) -> str:
+    return "" if jury.groups is None else ", for groups as a whole,"
+
+
+def _false_alarm(primaries: Sequence[Scored], relabelled: Jury, limits: Limits) -> bool:
     tests = [
-        endpoint_p_values(one.attack, one.scores, relabelled, limits) for one in primaries if one.scores is not None
+        endpoint_p_values(without_appendix(one.attack, relabelled), one.scores, relabelled, limits)
+        for one in primaries
+        if one.scores is not None
     ]
     p_values = [p for test in tests for p in test]
     return bool(p_values) and bool(holm(p_values).min() <= limits.family_wise_error)

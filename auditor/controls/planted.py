@@ -5,6 +5,7 @@ the first pair. The answers without it stand in the target's place and pseudo-me
 leaks. The other shadows are the pool, record by record. Then a share q of the pseudo-members gets the answers of the
 model with the record, raised by four within-record standard deviations of the shadows, there and in every shadow that
 contains it: what memorising that record would look like.
+Where records come in groups, pseudo-members are whole groups, and so is what is planted: each group with chance q.
 At q = (limit - FPR) / (1 - FPR) an attack that recognises every planted record just reaches the limit of rule 8.
 """
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from auditor.compute import generator
 from auditor.controls.nulls import two_class_signals
+from auditor.controls.relabelling import TOO_FEW_GROUPS, Relabelling, without_appendix
 from auditor.findings import ControlResult, DosePoint, Measurement, RocCurve, Void
 from auditor.laboratory import Answers
 from auditor.limits import Limits, declared, declared_share
@@ -36,6 +38,7 @@ Flags = npt.NDArray[np.bool_]
 _PLANTINGS = 20
 _NEEDED_RATE = 0.8
 _SIGMAS = 4.0
+_QUESTION = "Is a leak of the size of the limit found again?"
 _DOSES = (0.0, 0.5, 1.0, 2.0)  # times the dose at the limit
 
 
@@ -55,7 +58,7 @@ def planted_control(
     Args:
         attacks: The shadow-based primary attacks.
         evidence: The attacker in front of the target.
-        jury: Gives the number of records; whose they are is drawn at random.
+        jury: Gives the number of records and their groups; whose they are is drawn at random.
         limits: Limits and levels.
         tests: How many primary endpoints the audit corrects for.
         seed: The audit's seed.
@@ -63,7 +66,11 @@ def planted_control(
     low_fpr = standing(jury.non_members, limits.fpr) is Standing.HEADLINE and jury.groups is None
     at_limit = (limits.tpr - limits.fpr) / (1 - limits.fpr) if low_fpr else 2 * limits.auc - 1
     at_fpr = f"TPR {declared_share(limits.tpr)} at {declared_share(limits.fpr)} FPR"
-    size = at_fpr if low_fpr else f"AUC {declared(limits.auc)}"
+    size = at_fpr if low_fpr else f"AUC {declared(limits.auc)}{'' if jury.groups is None else ', in whole groups,'}"
+    relabelling = Relabelling.of(jury, seed)
+    if relabelling is None or not attacks:
+        reason = f"{TOO_FEW_GROUPS} So" if attacks else "No shadow-based primary attack ran, so"
+        return Planted(_skipped(f"{reason} nothing could be planted."), frozenset())
     doses: list[DosePoint] = []
     found: list[Measurement] = []
     recovered: set[Access] = set()
@@ -73,7 +80,7 @@ def planted_control(
         for times in _DOSES:
             share = min(1.0, times * at_limit)
             rng = generator(seed, f"planted control, {attack.card.id}, {share:.6f}")
-            point, example = _dose(attack, stage, jury, limits, share, tests, rng)
+            point, example = _dose(attack, stage, relabelling, limits, share, tests, rng)
             doses.append(point)
             if share != at_limit:
                 continue
@@ -81,13 +88,13 @@ def planted_control(
             found.append(Measurement(name=f"Planted leak found ({access})", estimate=point.detected, against="80 %"))
             if point.detected.value >= _NEEDED_RATE:
                 recovered.add(access)
-    passed = bool(found) and len(recovered) == len(found)
+    passed = len(recovered) == len(found)
     return Planted(
         ControlResult(
             id="planted",
             title="Planted control",
-            question="Is a leak of the size of the limit found again?",
-            status="pass" if passed else "fail" if found else "skipped",
+            question=_QUESTION,
+            status="pass" if passed else "fail",
             sentence=_sentence(found, size),
             measurements=tuple(found),
             voids=() if passed else (Void.NOTHING_FOUND,),
@@ -98,9 +105,18 @@ def planted_control(
     )
 
 
+def _skipped(sentence: str) -> ControlResult:
+    return ControlResult(
+        id="planted",
+        title="Planted control",
+        question=_QUESTION,
+        status="skipped",
+        sentence=sentence,
+        voids=(Void.NOTHING_FOUND,),
+    )
+
+
 def _sentence(found: Sequence[Measurement], size: str) -> str:
-    if not found:
-        return "No shadow-based primary attack ran, so nothing could be planted."
     least = min(one.estimate.value for one in found)
     share = f"all {_PLANTINGS}" if least == 1 else f"{round(least * _PLANTINGS)} of {_PLANTINGS}"
     rarest = ", at the access where that was rarest" if least < 1 and len(found) > 1 else ""
@@ -108,14 +124,20 @@ def _sentence(found: Sequence[Measurement], size: str) -> str:
 
 
 def _dose(
-    attack: Attack, stage: _Stage, jury: Jury, limits: Limits, share: float, tests: int, rng: np.random.Generator
+    attack: Attack,
+    stage: _Stage,
+    relabelling: Relabelling,
+    limits: Limits,
+    share: float,
+    tests: int,
+    rng: np.random.Generator,
 ) -> tuple[DosePoint, RocCurve]:
     detections, rates = 0, []
     for _ in range(_PLANTINGS):
-        pseudo = replace(jury, membership=rng.permutation(jury.membership), groups=None)
-        planted = pseudo.membership & (rng.random(len(pseudo.membership)) < share)
+        pseudo = relabelling.draw(rng)
+        planted = pseudo.membership & relabelling.chosen(share, rng)
         scores = attack.score(stage.plant(planted))
-        p_values = endpoint_p_values(attack, scores, pseudo, limits)
+        p_values = endpoint_p_values(without_appendix(attack, pseudo), scores, pseudo, limits)
         detections += min(p_values) <= limits.family_wise_error / tests
         rates.append(tpr_at_fpr(scores, pseudo.membership, limits.fpr).value)
     point = DosePoint(

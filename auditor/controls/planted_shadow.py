@@ -7,7 +7,7 @@ a model that fits well need not memorise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from auditor.findings import ControlResult, Measurement
@@ -22,7 +22,7 @@ __all__ = ["planted_shadow_control"]
 
 
 def planted_shadow_control(
-    planting: Planting, reference: Records, planted: Target, shadows: Sequence[Target]
+    planting: Planting, reference: Records, planted: Target, shadows: Iterable[Target]
 ) -> ControlResult:
     """Tell planted records from those that the coins left out: own canaries, scored like the owner's.
 
@@ -30,7 +30,7 @@ def planted_shadow_control(
         planting: Which records, under which classes, and the coins.
         reference: What the planting refers to.
         planted: The shadow that trained on those included.
-        shadows: Two or more that trained on none.
+        shadows: Two or more that trained on none; each is asked before the next is taken.
     """
     learned = replace(reference.take(planting.rows), labels=planting.labels)
     scores = canary_scores(learned, planted, shadows)[Access.WEIGHTS]

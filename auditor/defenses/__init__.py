@@ -21,7 +21,7 @@ from auditor.defenses import (
     smoothing,
 )
 from auditor.errors import InputError
-from auditor.findings import DefenseCard, Fidelity
+from auditor.findings import LABELS_ONLY, DefenseCard, Fidelity
 from auditor.records import printable
 from auditor.target import Target
 from auditor.threat import Access
@@ -36,7 +36,7 @@ DEFENSES = (
     *purifier_2023.ROWS,
     Defense(
         DefenseCard(
-            id="labels-only",
+            id=LABELS_ONLY,
             title="Labels only",
             paper=None,
             fidelity=Fidelity.OWN,

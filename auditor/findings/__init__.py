@@ -68,6 +68,8 @@ from auditor.findings.subject import (
     Timing,
 )
 from auditor.findings.words import (
+    BUDGET_NAMES,
+    LABELS_ONLY,
     CheckLevel,
     Family,
     Fidelity,
@@ -79,6 +81,8 @@ from auditor.findings.words import (
 )
 
 __all__ = [
+    "BUDGET_NAMES",
+    "LABELS_ONLY",
     "PICTURES",
     "PICTURE_SIDE",
     "SCHEMA_VERSION",

@@ -147,6 +147,7 @@ class PlanFacts(Part):
     queries: tuple[str, ...]
     primary: tuple[str, ...]
     secondary: tuple[str, ...]
+    inversion: tuple[str, ...] = ()
     skipped: tuple[str, ...]
     waits_for: dict[str, str] = Field(default_factory=dict)
     auc_limit: Probability

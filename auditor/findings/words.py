@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
+    "BUDGET_NAMES",
+    "LABELS_ONLY",
     "CheckLevel",
     "Family",
     "Fidelity",
@@ -14,6 +16,9 @@ __all__ = [
     "VerdictState",
     "Void",
 ]
+
+BUDGET_NAMES = ("quick", "standard", "thorough")  # each pays for more than the one before
+LABELS_ONLY = "labels-only"  # the id of the defense whose release is the labels release
 
 
 class Family(StrEnum):

@@ -111,9 +111,9 @@ def max_age(hearing: Hearing) -> Iterator[Ruling]:
     if age < -_CLOCKS_DIFFER:
         yield Ruling("max_age", "inconclusive", f"{made}, which lies in the future.", "methods")
     elif age > longest:
-        yield Ruling("max_age", "inconclusive", f"{made}, {_days(age)} ago; {limit}. Audit again.", "methods")
+        yield Ruling("max_age", "inconclusive", f"{made}, {_rounded_up(age)} ago; {limit}. Audit again.", "methods")
     else:
-        yield Ruling("max_age", "pass", f"{made}, {_days(age)} ago; {limit}.", "methods")
+        yield Ruling("max_age", "pass", f"{made}, {_whole(age)} ago; {limit}.", "methods")
 
 
 def _aware(moment: datetime) -> datetime:
@@ -121,9 +121,25 @@ def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _days(age: timedelta) -> str:
+def _whole(age: timedelta) -> str:
+    """The age in whole days, or in whole hours of the first day."""
     days, hours = max(age, timedelta()).days, max(age, timedelta()) // timedelta(hours=1)
-    return f"{days:,} day{'' if days == 1 else 's'}" if days else f"{hours} hour{'' if hours == 1 else 's'}"
+    return _counted(days, "day") if days else _counted(hours, "hour")
+
+
+def _rounded_up(age: timedelta) -> str:
+    """The age to the next hour, or minute of the first day, so that it never reads as one that is still allowed."""
+    if age >= timedelta(days=1):
+        days, hours = divmod(-(-age // timedelta(hours=1)), 24)
+        parts = ((days, "day"), (hours, "hour"))
+    else:
+        hours, minutes = divmod(-(-age // timedelta(minutes=1)), 60)
+        parts = ((hours, "hour"), (minutes, "minute"))
+    return " ".join(_counted(count, name) for count, name in parts if count)
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
 # --- a claim of differential privacy --------------------------------------------------------------------------------
@@ -206,7 +222,7 @@ def _against_margin(hearing: Hearing, found: list[Change], margin: float, unpair
     if worst.change.high < margin:
         return _compared("pass", worst, margin, "Its whole interval is under that.")
     why_wide = f" Compared unpaired, as {unpaired}." if unpaired else ""
-    return _compared(hearing.between, worst, margin, f"Its interval reaches that.{why_wide}")
+    return hearing.between(_compared("inconclusive", worst, margin, f"Its interval reaches that.{why_wide}"))
 
 
 def _not_compared(why: str, margin: float) -> Ruling:

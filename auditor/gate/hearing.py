@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from auditor.difference.pairing import ALONE, Kept
@@ -20,7 +20,7 @@ from auditor.findings import (
     VerdictState,
     Void,
 )
-from auditor.gate.ruling import Outcome
+from auditor.gate.ruling import Ruling
 from auditor.policy_file import Policy
 from auditor.threat import Access
 
@@ -51,10 +51,12 @@ class Hearing:
         stated = self.policy.gate.release
         return self.report.plan.release if stated is None else Access(stated)
 
-    @property
-    def between(self) -> Outcome:
-        """What becomes of a number whose interval holds the limit."""
-        return "pass" if self.policy.gate.mode == "lenient" else "inconclusive"
+    def between(self, ruling: Ruling) -> Ruling:
+        """What becomes of an inconclusive number whose interval holds the limit: a lenient policy lets it pass."""
+        if self.policy.gate.mode == "strict":
+            return ruling
+        told = f"{ruling.sentence} It passes because the policy is lenient."
+        return replace(ruling, outcome="pass", sentence=told, lenient=True)
 
     def verdict(self, family: Family) -> Verdict | None:
         """The verdict at the release, if the report holds one."""

@@ -9,13 +9,13 @@ from typing import Literal
 
 from auditor.findings import AttackResult, Endpoint, Family, InversionResult, Measurement, Metric, VerdictState
 from auditor.gate.hearing import Hearing
-from auditor.gate.numbers import metric_in_words, number_apart, with_interval
+from auditor.gate.numbers import bound_apart, metric_in_words, with_interval
 from auditor.gate.ruling import Outcome, Ruling
 from auditor.limits import Limits, declared, declared_share
 from auditor.policy_file import Rule
 from auditor.stats.estimate import Estimate
 
-__all__ = ["limit_on", "limits_on_inversion", "measured"]
+__all__ = ["limit_on", "limits_on_inversion", "measured", "why_no_tpr"]
 
 _MEMBERSHIP = "membership"
 _INVERSION = "inversion"
@@ -44,11 +44,17 @@ def limit_on(hearing: Hearing, metric: Metric) -> Ruling:
         return Ruling(scale.rule, "inconclusive", scale.nothing_measured(hearing), _MEMBERSHIP, limit=scale.limit)
     worst = max(bounded, key=lambda one: one[1].upper_bound or 0.0)
     bound = worst[1].upper_bound or 0.0
-    told = f"Its simultaneous upper bound {number_apart(bound, scale.limit, scale.unit)}"
+    told = f"Its simultaneous upper bound {bound_apart(bound, scale.limit, scale.unit)}"
     if bound < scale.limit:
         return scale.ruling("pass", worst, f"{told} is under the limit of {scale.limit_told}.")
     reach = f"{told} is not under the limit of {scale.limit_told}, and its interval does not lie above it."
-    return scale.ruling(hearing.between, worst, reach)
+    return hearing.between(scale.ruling("inconclusive", worst, reach))
+
+
+def why_no_tpr(hearing: Hearing) -> str:
+    """Why no primary attack at the release was judged by its TPR, or the empty string where one was."""
+    scale = _Scale.of(hearing, Metric.TPR_AT_FPR)
+    return "" if any(scale.measures(one) for _, one in hearing.endpoints()) else scale.nothing_measured(hearing)
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,7 @@ class _Scale:
 
     def doubt(self, hearing: Hearing) -> str:
         """Whether the planted control was asked for leaks as small as this limit: it plants one of the plan's."""
-        verdict, plan = hearing.verdict(Family.MEMBERSHIP), hearing.report.plan
-        by_auc = verdict is not None and verdict.auc_only
+        plan, by_auc = hearing.report.plan, bool(why_no_tpr(hearing))
         planned = plan.auc_limit if self.metric is Metric.AUC else plan.tpr_limit
         planted = by_auc if self.metric is Metric.AUC else not by_auc
         if not planted or self.limit >= planned:
@@ -176,7 +181,7 @@ def _by_verdict(hearing: Hearing, excesses: Iterable[_Excess]) -> Ruling:
         told = f"{verdict.sentence} {found.told if found else ''}".strip()
         return Ruling("inversion_excess", "fail", told, _INVERSION, found.as_measured if found else None)
     told = f"The audit cannot say whether inversion leaks at release {hearing.release}: {verdict.sentence}"
-    return Ruling("inversion_excess", hearing.between, told, _INVERSION)
+    return hearing.between(Ruling("inversion_excess", "inconclusive", told, _INVERSION))
 
 
 def _under(hearing: Hearing, asked: list[_Excess], question: str, limit: float) -> Ruling:
@@ -193,13 +198,13 @@ def _under(hearing: Hearing, asked: list[_Excess], question: str, limit: float) 
         told = f"More than was found may leak: {voided}"
         return Ruling("inversion_excess", "inconclusive", told, _INVERSION, limit=limit)
     worst = max(asked, key=lambda one: one.bound)
-    bound = number_apart(worst.bound, limit, "excess")
+    bound = bound_apart(worst.bound, limit, "excess")
     if worst.bound < limit:
         return _ruled(
             "pass", worst, f"Over its best control it is at most {bound}, under the limit of {limit:g}.", limit
         )
     why = f"Over its best control it could be {bound}; the limit is {limit:g}."
-    return _ruled(hearing.between, worst, why, limit)
+    return hearing.between(_ruled("inconclusive", worst, why, limit))
 
 
 def _ruled(outcome: Outcome, on: _Excess, why: str, limit: float) -> Ruling:

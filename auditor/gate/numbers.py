@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from auditor.findings import Metric
-from auditor.stats.estimate import Estimate
+from collections.abc import Sequence
+from math import floor, log10
 
-__all__ = ["metric_in_words", "number", "number_apart", "with_interval"]
+from auditor.findings import Metric
+from auditor.stats.estimate import Estimate, rounded_up
+
+__all__ = ["bound_apart", "metric_in_words", "number", "number_apart", "with_interval"]
+
+_TRIES = 4
 
 
 def metric_in_words(metric: Metric, fpr: float | None) -> str:
@@ -22,8 +27,24 @@ def number(value: float, unit: str, decimals: int = 0) -> str:
 
 def number_apart(value: float, limit: float, unit: str) -> str:
     """A measured number with as many decimals as it takes to tell it from a limit."""
-    decimals = next((one for one in range(4) if number(value, unit, one) != number(limit, unit, one)), 3)
-    return number(value, unit, decimals)
+    return _apart([value] * _TRIES, limit, unit)
+
+
+def bound_apart(bound: float, limit: float, unit: str) -> str:
+    """A bound in the same way, rounded up: it is never told to be smaller than it is."""
+    first = 2 - _places(bound) if unit == "excess" else 3
+    return _apart([rounded_up(bound, first + further) for further in range(_TRIES)], limit, unit)
+
+
+def _apart(values: Sequence[float], limit: float, unit: str) -> str:
+    """The first of the values, each with one decimal more, that does not read as the limit."""
+    told = [(number(value, unit, further), number(limit, unit, further)) for further, value in enumerate(values)]
+    return next((one for one, other in told if one != other), told[-1][0])
+
+
+def _places(number: float) -> int:
+    """How many digits stand before the point; none or fewer where zeros follow it."""
+    return 0 if number == 0 else floor(log10(abs(number))) + 1
 
 
 def with_interval(estimate: Estimate, unit: str) -> str:

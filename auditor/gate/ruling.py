@@ -11,12 +11,13 @@ from auditor.findings import Family, Measurement, VerdictState
 from auditor.policy_file import Rule, Waiver
 from auditor.threat import Access
 
-__all__ = ["NOT_COMPARED", "Asked", "Gate", "Note", "Outcome", "Ruling", "Unjudged"]
+__all__ = ["NOT_COMPARED", "Asked", "Gate", "Mode", "Note", "Outcome", "Ruling", "Unjudged"]
 
 NOT_COMPARED = "no file was compared with the report"
 
 Outcome: TypeAlias = Literal["pass", "fail", "inconclusive"]
 Asked: TypeAlias = Rule | Literal["complete"]
+Mode: TypeAlias = Literal["strict", "lenient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Ruling:
         limit: What it was held against.
         waiver: That which holds for the rule on this day.
         on: Which of several limits of the rule this is, where it may state more than one: a metric or a question.
+        lenient: Whether it passes only because the policy is lenient.
     """
 
     rule: Asked
@@ -46,6 +48,7 @@ class Ruling:
     limit: float | None = None
     waiver: Waiver | None = None
     on: str = ""
+    lenient: bool = False
 
     @property
     def counts(self) -> Outcome:
@@ -97,6 +100,7 @@ class Gate:
         compared: What was compared with the report, so that it is that of the model which goes out.
         unjudged: The questions that no rule asked about.
         idle_baseline: Whether a report of the last release was given that no rule asks for.
+        mode: What became of a number whose interval holds its limit.
     """
 
     release: Access
@@ -107,6 +111,7 @@ class Gate:
     compared: str = NOT_COMPARED
     unjudged: tuple[Unjudged, ...] = ()
     idle_baseline: bool = False
+    mode: Mode = "strict"
 
     @property
     def outcome(self) -> Outcome:
@@ -122,7 +127,10 @@ class Gate:
             more = f" Likewise: {_listed(decisive[1:])}." if decisive[1:] else ""
             return f"{decisive[0].rule}: {decisive[0].sentence}{more}"
         waived = [one for one in self.rulings if one.waiver is not None and one.outcome != "pass"]
-        told = [f"Every rule is met at release {self.release}: {_listed(decisive)}."]
+        mode = ", in lenient mode" if self.mode == "lenient" else ""
+        told = [f"Every rule is met at release {self.release}{mode}: {_listed(decisive)}."]
+        if lenient := [one for one in decisive if one.lenient]:
+            told.append(f"Met only because the policy is lenient: {_listed(lenient)}.")
         if waived:
             told.append(f"Met by waiver only: {_listed(waived)}.")
         if self.unjudged:

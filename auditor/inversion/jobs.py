@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from auditor.compute import RunFolder, rename_into_place
+from auditor.errors import crash_report
 from auditor.inversion.attack import InversionAttack
 from auditor.inversion.evaluators import EvaluatorKind, train_evaluator
 from auditor.inversion.given import Given, UnfitError, View, unit_images
@@ -19,7 +20,6 @@ from auditor.inversion.kept import arrays_of
 from auditor.inversion.prior import PriorSource, load_prior, train_prior
 from auditor.inversion.scene import Rows
 from auditor.laboratory import Blueprint, is_whole, published
-from auditor.membership.measure import crash_report
 from auditor.signals import same_noise
 from auditor.target import Target
 from auditor.threat import Access

@@ -7,7 +7,6 @@ the classes each. Evaluation networks and the prior come first. A crash of an at
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from auditor.compute import digest, generator
+from auditor.errors import WorkerKilledError, crash_report
 from auditor.findings import InversionResult, InversionSetup, Measurement, Timing
 from auditor.inversion.attack import InversionAttack
 from auditor.inversion.evaluators import EVALUATORS, Evaluator, load_evaluator
@@ -27,7 +27,6 @@ from auditor.inversion.measure import LeftOut, measure_classes, measure_records
 from auditor.inversion.prior import LEAST_PUBLIC, OwnGenerator, PriorSource, describe_prior, measure_prior
 from auditor.inversion.scene import Rows, Scene, rows_of
 from auditor.laboratory import Blueprint, Laboratory, share_records
-from auditor.membership.measure import crash_report
 from auditor.shadows import AuditSet, TrainingSet
 from auditor.splits import Records
 from auditor.target import Target
@@ -261,7 +260,7 @@ class Workshop:
         try:
             lost = self._prepare(judges, prior)
             return _Ready(tuple(self._loaded(judges)), no_prior=lost)
-        except BrokenExecutor:
+        except WorkerKilledError:
             raise
         except Exception as error:  # noqa: BLE001 - what needs judges is lost; the rest of the report comes
             return _Ready(no_judges=crash_report(error))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from auditor.errors import WorkerKilledError
 from auditor.laboratory import Arrays, Laboratory, Probe
 from auditor.membership.evidence import Context, Probed
 from auditor.membership.features import describe
@@ -45,6 +46,8 @@ def _run_probe(probe: Probe, laboratory: Laboratory, target: Target, sets: Seque
             rows=rows,
             records=laboratory.audit_set.records.n,
         )
+    except WorkerKilledError:
+        raise
     except Exception as error:  # noqa: BLE001 - the attacks that read it tell; the rest of the report must still come
         return error
 

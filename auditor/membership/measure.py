@@ -6,16 +6,15 @@ records, secondary ones on the reporting half (DESIGN 7.2).
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
 import numpy.typing as npt
 
 from auditor.compute import generator
+from auditor.errors import crash_report
 from auditor.findings import (
     AttackResult,
     ClassExposure,
@@ -53,7 +52,6 @@ __all__ = [
     "choose_secondary",
     "class_exposure",
     "correct_primaries",
-    "crash_report",
     "endpoint_p_values",
     "measure",
     "oracle_of",
@@ -182,12 +180,6 @@ def oracle_of(scored: Sequence[Scored], jury: Jury) -> Oracle:
         membership=jury.membership[jury.selection],
         queries=sum(passes.values()),
     )
-
-
-def crash_report(error: Exception) -> str:
-    """One line about a crash: what, and where in our code; no path of the user's machine."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
 
 
 def measure(attack: Attack, scores: Floats, jury: Jury, limits: Limits, *, where: str, queries: int) -> Completed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ _CONFIDENCE = 0.95
 
 
 def bound_epsilon(
-    canaries: Canaries, target: Target, shadows: Sequence[Target], claim: PrivacyClaim | None
+    canaries: Canaries, target: Target, shadows: Iterable[Target], claim: PrivacyClaim | None
 ) -> CanaryAudit:
     """Bound epsilon from below, at each access that the target shows, and hold the claim against the bound.
 
@@ -37,7 +37,7 @@ def bound_epsilon(
     Args:
         canaries: All canaries with their coins.
         target: The audited model.
-        shadows: Models by the same recipe without any canary; two or more.
+        shadows: Models by the same recipe without any canary, two or more; each is asked before the next is taken.
         claim: What the owner claims of the training, or None.
     """
     delta = _DELTA if claim is None else claim.delta
@@ -56,7 +56,7 @@ def bound_epsilon(
     )
 
 
-def canary_scores(canaries: Records, target: Target, shadows: Sequence[Target]) -> Mapping[Access, Floats]:
+def canary_scores(canaries: Records, target: Target, shadows: Iterable[Target]) -> Mapping[Access, Floats]:
     """Scores [canary] at each access that the target shows, from `scores` to `weights`; the coins play no part.
 
     A canary is scored by offline LiRA, declared in advance: the margin of its label, against shadows of which none saw

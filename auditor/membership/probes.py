@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from auditor.laboratory import Arrays, Asked, Probe
 from auditor.membership.evidence import Unavailable
-from auditor.records import Inputs
+from auditor.records import Inputs, Records
 from auditor.signals import class_probabilities, class_vectors
 from auditor.target import Target
 from reference_attacks.membership import (
@@ -37,6 +37,7 @@ _NOISY_COPIES = 100
 _ROTATION = 5  # degrees
 _SEARCHED = 100  # records a side whose boundary is searched
 _STARTS = 500
+_PREPARED = 32  # batches whose gradients are taken that are prepared together
 _STUDENTS = 4
 _DISTILLATION = distillation.Distillation(epochs=20, learning_rate=0.05, batch_size=64)
 
@@ -48,13 +49,15 @@ def released_vectors(asked: Asked) -> Arrays:
 
 def merlin_ratios(asked: Asked) -> Arrays:
     """Merlin's ratio and the loss itself, both [record]."""
-    images, classes = _images(asked.records.inputs), torch.tensor(asked.records.labels)
-    loss = _released_loss(asked.target)
+    loss, settings = _released_loss(asked.target), merlin.Merlin()
     generator = torch.Generator().manual_seed(asked.seed)
-    ratio = merlin.probe(loss=loss, inputs=images, labels=classes, generator=generator)
+    ratios = [
+        merlin.probe(loss=loss, inputs=images, labels=classes, settings=settings, generator=generator)
+        for images, classes in _in_parts(asked.records, _whole_questions(settings.batch_size, settings.copies))
+    ]
     with torch.inference_mode():
-        losses = torch.cat([loss(*part) for part in zip(images.split(512), classes.split(512), strict=True)])
-    return {"ratio": ratio, "loss": losses.double().cpu().numpy()}
+        losses = torch.cat([loss(*part) for part in _in_parts(asked.records, settings.batch_size)])
+    return {"ratio": np.concatenate(ratios), "loss": losses.double().cpu().numpy()}
 
 
 def translated(asked: Asked) -> Arrays:
@@ -68,21 +71,37 @@ def rotated(asked: Asked) -> Arrays:
 
 
 def _moved(asked: Asked, copies: label_only.Augmentations) -> Arrays:
-    images, classes = _images(asked.records.inputs), torch.tensor(asked.records.labels)
-    correct = label_only.probe(predict=_labels_of(asked.target), inputs=images, labels=classes, settings=copies)
-    return {"correct": correct.astype(np.float64)}
+    predict = _labels_of(asked.target)
+    correct = [
+        label_only.probe(predict=predict, inputs=images, labels=classes, settings=copies)
+        for images, classes in _in_parts(asked.records, copies.batch_size)
+    ]
+    return {"correct": np.concatenate(correct).astype(np.float64)}
 
 
 def label_noise(asked: Asked) -> Arrays:
     """Share of noisy copies that keep the true label [record]."""
-    share = noise_robustness.probe(
-        predict=_labels_of(asked.target),
-        inputs=_images(asked.records.inputs),
-        labels=torch.tensor(asked.records.labels),
-        settings=noise_robustness.NoiseRobustness(samples=_NOISY_COPIES),
-        generator=torch.Generator().manual_seed(asked.seed),
-    )
+    settings = noise_robustness.NoiseRobustness(samples=_NOISY_COPIES)
+    predict, records = _labels_of(asked.target), asked.records
+    right = [predict(images) == classes for images, classes in _in_parts(records, settings.batch_size)]
+    rows, generator = np.flatnonzero(torch.cat(right).numpy()), torch.Generator().manual_seed(asked.seed)
+    share, at_once = np.zeros(records.n), _whole_questions(settings.batch_size, settings.samples)
+    for some in (rows[start : start + at_once] for start in range(0, len(rows), at_once)):
+        classes = torch.tensor(records.labels[some])
+        share[some] = noise_robustness.probe(
+            predict=_answered_before(classes, predict),
+            inputs=_images(records.inputs[some]),
+            labels=classes,
+            settings=settings,
+            generator=generator,
+        )
     return {"share": share}
+
+
+def _answered_before(answer: Tensor, predict: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Predict, but give the known answer to the first question: a model that draws noise would change with another."""
+    known = [answer]
+    return lambda images: known.pop() if known else predict(images)
 
 
 def boundary_distances(asked: Asked) -> Arrays:
@@ -156,11 +175,26 @@ def _metrics(model: Target, asked: Asked) -> Floats:
 def gradient_norms(asked: Asked) -> Arrays:
     """Norms of the loss gradient with respect to the weights [record, layer], and the loss [record]."""
     target, inputs, labels = asked.target, asked.records.inputs, asked.records.labels
-    classes = torch.tensor(labels, device=target.device)
-    prepared = target.prepare(np.ascontiguousarray(inputs))
-    norms = gradient.probe(module=target.module, inputs=prepared, labels=classes)
+    settings, norms = gradient.GradientNorm(), []
+    at_once = _PREPARED * settings.batch_size
+    for start in range(0, len(labels), at_once):
+        some = slice(start, start + at_once)
+        prepared, classes = target.prepare(inputs[some]), torch.tensor(labels[some], device=target.device)
+        norms.append(gradient.probe(module=target.module, inputs=prepared, labels=classes, settings=settings))
     margin = formulas.logit_margin(class_vectors(target, inputs)[0], labels)
-    return {"norms": norms, "loss": np.logaddexp(0.0, -margin)}
+    return {"norms": np.concatenate(norms), "loss": np.logaddexp(0.0, -margin)}
+
+
+def _in_parts(records: Records, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images as `_images` makes them and labels, so many records at a time: as floats all might not fit."""
+    for start in range(0, records.n, most):
+        some = slice(start, start + most)
+        yield _images(records.inputs[some]), torch.tensor(records.labels[some])
+
+
+def _whole_questions(batch_size: int, copies: int) -> int:
+    """How many records make one part, so that questions of so many copies of each are those of the undivided set."""
+    return batch_size // copies * copies
 
 
 def _images(inputs: Inputs) -> Tensor:

@@ -43,6 +43,7 @@ def contradiction(report: AuditReport) -> str:
 
 def _contradictions(report: AuditReport) -> Iterator[str]:
     yield from _missing(report)
+    yield from _unplanned(report)
     yield from _unmeasured(report)
     if report.stage == "complete":
         yield from _untested(report)
@@ -64,6 +65,21 @@ def _missing(report: AuditReport) -> Iterator[str]:
     for name, times in told.items():
         if times > 1:
             yield f"the attack {name} is told {times} times"
+
+
+def _unplanned(report: AuditReport) -> Iterator[str]:
+    """Each attack of the plan is told in its role, whatever became of it, and none completed that was not planned."""
+    plan, told = report.plan, {one.card.id: one for one in report.membership}
+    for role, names in ((Role.PRIMARY, plan.primary), (Role.SECONDARY, plan.secondary)):
+        for name in names:
+            if name not in told or told[name].role is not role:
+                yield f"the plan has {name} among its {role} attacks, and the results do not"
+    planned = {*plan.primary, *plan.secondary}
+    for name, result in told.items():
+        if isinstance(result.outcome, Completed) and name not in planned:
+            yield f"{name} completed, and the plan does not name it"
+    for name in set(plan.inversion) - {one.card.id for one in report.inversion}:
+        yield f"the plan has {name} among its inversion attacks, and the results do not"
 
 
 def _unmeasured(report: AuditReport) -> Iterator[str]:

@@ -119,7 +119,7 @@ DEFAULTS = (
         "budget",
         "standard",
         "16 shadows: between a first look and what a release of weights deserves",
-        ("auditor.planning._DEFAULT_BUDGET",),
+        ("auditor.planning.fresh._DEFAULT_BUDGET",),
         ("budget",),
     ),
     Default(
@@ -265,6 +265,14 @@ DEFAULTS = (
         "a test that rejects in 13 % of draws instead of 5 % is caught in nine of ten audits",
         ("auditor.controls.nulls._RELABELLINGS",),
         ("instrument-null",),
+    ),
+    Default(
+        "testable-draws",
+        "draws of whole groups that can be tested",
+        "5 %",
+        "fewer, and what is drawn says little of the groups as they stand: the controls are skipped",
+        ("auditor.controls.relabelling._LEAST_TESTABLE",),
+        ("instrument-null", "planted"),
     ),
     Default(
         "alarms-allowed",
@@ -468,7 +476,7 @@ DEFAULTS = (
         "shadows trained through each training-time defense",
         "8",
         "LiRA needs six; the undefended twin is attacked with as many (decision 0009)",
-        ("auditor.planning._RETRAINED_SHADOWS",),
+        ("auditor.planning.fresh._RETRAINED_SHADOWS",),
         ("defenses",),
     ),
     Default(

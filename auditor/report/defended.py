@@ -18,7 +18,6 @@ from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
 __all__ = [
-    "LABELS_ONLY",
     "Advised",
     "Placed",
     "accuracy",
@@ -33,9 +32,6 @@ __all__ = [
     "strongest_at",
     "unmeasured_by_reason",
 ]
-
-
-LABELS_ONLY = "labels-only"  # what it releases is the labels release
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from auditor.findings import AuditReport, DefenseResult, StrongestAttack
+from auditor.findings import LABELS_ONLY, AuditReport, DefenseResult, StrongestAttack
 from auditor.report import captions, defended, defense_blocks, pick, tradeoff, wording
 from auditor.report.defaults import by_part
 from auditor.report.defended import Placed
@@ -295,7 +295,7 @@ def _remarks(report: AuditReport) -> Iterator[str]:
     measured = [one for one in report.defenses if one.status == "completed"]
     if any(one.void_when_weights for one in measured):
         yield _VOID
-    if masking := [one for one in measured if defended.masks_scores(one) and one.card.id != defended.LABELS_ONLY]:
+    if masking := [one for one in measured if defended.masks_scores(one) and one.card.id != LABELS_ONLY]:
         yield f"{_MASKED} Here: {_named(masking)}."
     if twins := [one for one in measured if one.baseline == "twin"]:
         most = max(one.shadows for one in twins)

@@ -14,6 +14,7 @@ from io import StringIO
 from itertools import groupby
 from textwrap import fill
 from typing import Any, Literal
+from unicodedata import east_asian_width
 
 import numpy as np
 from matplotlib import rc_context
@@ -48,6 +49,7 @@ GREY = "#6b7280"
 WIDTH = 6.3  # inches; the column of the page
 _ROW = 0.235  # inches per row of a dot chart
 _LINE = 11.0  # points
+_NAMES, _NOTES = 220.0, 80.0  # points at most beside a dot chart: half of the page is left to the dots
 _NARROW = 26  # letters over one of three panels
 _FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"  # what the page is set in
 _STYLE: Any = {
@@ -220,26 +222,38 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = Fals
     def draw(figure: Figure) -> None:
         shape = {"width_ratios": [1.0 if one_scale else 1.5] + [1.0] * (len(panels) - 1)}
         axes = figure.subplots(1, len(panels), sharey=True, sharex=one_scale, squeeze=False, gridspec_kw=shape)[0]
-        left = 8 + _widest([_label(row.label, room) for row in rows] + list(headings.values()))
-        right = 14 + _widest([row.note for row in rows])
+        names = [_fitting(_label(row.label, room), _NAMES) for row in rows]
+        notes = [_fitting(row.note, _NOTES) for row in rows]
+        titles = {place: _fitting(heading, _NAMES) for place, heading in headings.items()}
+        left = 8 + max(map(_width, [*names, *titles.values()]), default=0)
+        right = 14 + max(map(_width, notes), default=0)
         figure.subplots_adjust(left / (72 * WIDTH), below / tall, 1 - right / (72 * WIDTH), 1 - above / tall, 0.12)
         for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             _draw_panel(ax, panel, [(row.estimates[column], row) for row in rows], places)
         axes[0].set_ylim(height - 0.4, -0.6)
         axes[0].set_yticks([])  # hundreds of small objects; the names are plain text
-        for row, place in zip(rows, places, strict=True):
-            _beside(axes[0], _label(row.label, room), (0, place))
-            _beside(axes[-1], row.note, (1, place))
-        for place, heading in headings.items():
-            _beside(axes[0], heading, (0, place), weight="bold")
+        for name, note, place in zip(names, notes, places, strict=True):
+            _beside(axes[0], name, (0, place))
+            _beside(axes[-1], note, (1, place))
+        for place, title in titles.items():
+            _beside(axes[0], title, (0, place), weight="bold")
 
     return as_svg(tall / 72, draw, layout=None)  # matplotlib's own looks at every name several times
 
 
-def _widest(names: Sequence[str]) -> float:
-    """Points that the widest name takes in the font that matplotlib brings; no page sets it in a wider one."""
+def _width(name: str) -> float:
+    """Points that a name takes in the font that matplotlib brings, a wide one; what that lacks counts as a W."""
+    drawn = "".join("W" if east_asian_width(letter) in {"W", "F"} else letter for letter in name)
     font = FontProperties(family="DejaVu Sans", size=8)
-    return max((text_to_path.get_text_width_height_descent(name, font, ismath=False)[0] for name in names), default=0)
+    return float(text_to_path.get_text_width_height_descent(drawn, font, ismath=False)[0])
+
+
+def _fitting(name: str, room: float) -> str:
+    """A name, cut to so many points."""
+    cut = name
+    while _width(cut) > room:
+        cut = cut.removesuffix("…")[:-1] + "…"
+    return cut
 
 
 def _beside(axes: Axes, text: str, at: tuple[int, float], *, weight: str = "normal") -> None:

@@ -78,11 +78,20 @@ def with_key(front: str, key: str, value: object, end: str) -> str:
     """
     start, stop = _span(front, key)
     edited = front[:start] + ("" if value is None else _dumped(key, value, end)) + front[stop:]
-    before, after = dict(_loaded(front)), dict(_loaded(edited))
+    before = dict(_loaded(front))
     before.pop(key, None)
-    if after.pop(key, None) != value or repr(after) != repr(before):
+    if _without(edited, key, value) != repr(before):
         raise InputError(f"The front matter is written in a way in which `{key}` cannot be exchanged.", _BY_HAND)
     return edited
+
+
+def _without(edited: str, key: str, value: object) -> str | None:
+    """What the YAML holds beside a key that must have this value; None: it has not, or is YAML no more."""
+    try:
+        after = dict(_loaded(edited))
+    except InputError:
+        return None
+    return repr(after) if after.pop(key, None) == value else None
 
 
 def _loaded(front: str) -> Mapping[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,11 +27,23 @@ _AGAIN = "Make the report again with `privaudit scan`."
 def render_json(report: AuditReport) -> str:
     """The report as JSON: keys sorted, floats in full, the same text for the same findings.
 
+    Characters that no reader sees, or that turn the direction of what follows, are escaped: people review this text.
+
     Raises:
         ValueError: a number in the report is not finite.
     """
     content = report.model_dump(mode="json")
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return "".join(map(_seen, text)) + "\n" if _odd(text) else text + "\n"
+
+
+def _odd(text: str) -> bool:
+    return not text.replace("\n", "").isprintable()
+
+
+def _seen(character: str) -> str:
+    hidden = character != "\n" and unicodedata.category(character) in {"Cc", "Cf", "Co", "Cn", "Zl", "Zp"}
+    return json.dumps(character)[1:-1] if hidden else character
 
 
 def inert_json(content: object) -> str:

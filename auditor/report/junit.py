@@ -70,6 +70,7 @@ def _judged(gate: Gate) -> tuple[tuple[str, str], ...]:
     return (
         ("policy", short(gate.policy)),
         ("gate", gate.outcome),
+        ("mode", gate.mode),
         ("judged release", str(gate.release)),
         ("judged on", str(gate.day)),
         *((f"judged: {note.about}", clean(note.sentence)) for note in gate.notes),

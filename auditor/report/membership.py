@@ -228,7 +228,7 @@ def primary_endpoints(report: AuditReport) -> Table:
 
 def _bound_row(result: AttackResult, end: Endpoint) -> Row:
     unit = metric_unit(end.metric)
-    bound = "–" if end.upper_bound is None else scaled(end.upper_bound, unit)
+    bound = "–" if end.upper_bound is None else scaled(end.upper_bound, unit, up=True)
     limit = "–" if end.limit is None else stated(end.limit, end.metric)
     adjusted = "–" if end.p_adjusted is None else p_value(end.p_adjusted)
     decision = {True: "yes", False: "no", None: "–"}[end.rejected]

@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from auditor.findings import (
+    BUDGET_NAMES,
+    LABELS_ONLY,
     AttackCard,
     AuditReport,
     CheckLevel,
@@ -28,8 +30,6 @@ from auditor.threat import Access
 __all__ = ["actions", "doubts"]
 
 _MOST = 3
-_BUDGETS = ("quick", "standard", "thorough")
-_LABELS_ONLY = "labels-only"
 
 
 def actions(report: AuditReport) -> tuple[Action, ...]:
@@ -64,7 +64,7 @@ def _scan(report: AuditReport, *further: str, budget: str = "") -> str:
 def _next_budget(report: AuditReport, ids: Iterable[str]) -> str:
     """The smallest budget for which some of these wait; empty where none does."""
     found = {report.plan.waits_for.get(one) for one in ids}
-    return next((budget for budget in _BUDGETS if budget in found), "")
+    return next((budget for budget in BUDGET_NAMES if budget in found), "")
 
 
 # --- a membership leak -----------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _taken(found: defended.Advised, release: Access, report: AuditReport, left: 
     what = _with_defense(found, release, report)
     if found.strongest.change.high >= 0:
         return f"No measured defense was shown to leak less; first to try: release {what}"
-    if found.defense.card.id == _LABELS_ONLY and pick.state_at(report, Access.LABELS) is not VerdictState.NOTHING_FOUND:
+    if found.defense.card.id == LABELS_ONLY and pick.state_at(report, Access.LABELS) is not VerdictState.NOTHING_FOUND:
         leaks = pick.state_at(report, Access.LABELS) is VerdictState.LEAK_FOUND
         rest = "but still leaks" if leaks else "whether it leaks is not answered"
         return f"Releasing {what} leaks less, {rest}"
@@ -148,7 +148,7 @@ def _taken(found: defended.Advised, release: Access, report: AuditReport, left: 
 
 def _with_defense(found: defended.Advised, release: Access, report: AuditReport) -> str:
     card = found.defense.card
-    if card.id == _LABELS_ONLY:
+    if card.id == LABELS_ONLY:
         return "labels only"
     way = f"behind the defense {short(card.title)}" if card.acts_on == "output" else _retrained(card.title)
     if release is not report.plan.release:
@@ -191,7 +191,9 @@ def _release_less(report: AuditReport, access: Access) -> Action:
 
 def _keep_it(report: AuditReport) -> Action:
     largest = pick.largest_bounds(report)
-    bounds = [f"{metric_name(*end)} at most {scaled(bound, metric_unit(end[0]))}" for end, bound in largest.items()]
+    bounds = [
+        f"{metric_name(*end)} at most {scaled(bound, metric_unit(end[0]), up=True)}" for end, bound in largest.items()
+    ]
     effect = f"Simultaneous {level(1 - report.plan.family_wise_error)} bounds: {listing(bounds)}." if bounds else ""
     return Action(
         "Membership calls for no change; audit again when the weights, the data or the release change",

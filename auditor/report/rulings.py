@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC
 
 from auditor.findings import Measurement, Metric
-from auditor.gate.numbers import number_apart
+from auditor.gate.numbers import bound_apart
 from auditor.gate.ruling import Gate, Outcome, Ruling
 from auditor.limits import declared, declared_share
 from auditor.policy_file import Waiver
@@ -35,7 +35,7 @@ def judged(gate: Gate) -> Judged:
         name=name,
         icon=icon,
         kind=kind,
-        release=f"for release of {gate.release}",
+        release=f"for release of {gate.release}, in {gate.mode} mode",
         when=f"judged on {day(gate)}",
         sentence=clean(gate.sentence),
         rulings=table(gate),
@@ -45,8 +45,8 @@ def judged(gate: Gate) -> Judged:
 
 
 def asked(gate: Gate) -> str:
-    """By what was judged, when, and for which release."""
-    return f"By {short(gate.policy)}, judged on {day(gate)} for release of {gate.release}"
+    """By what was judged, when, for which release and in which mode."""
+    return f"By {short(gate.policy)}, judged on {day(gate)} for release of {gate.release} in {gate.mode} mode"
 
 
 def day(gate: Gate) -> str:
@@ -111,7 +111,8 @@ def _decided(ruling: Ruling) -> str | tuple[str, ...]:
     found = ruling.measured.estimate
     told = f"{clean(ruling.measured.name)}: {cell(found, unit_of(ruling.measured))}"
     bound = _bound(ruling, ruling.measured, ruling.limit)
-    return told, f"{interval_name(found)}; {counts(found.n)}", *((bound,) if bound else ())
+    why = "passes because the policy is lenient" if ruling.lenient else ""
+    return told, f"{interval_name(found)}; {counts(found.n)}", *(one for one in (bound, why) if one)
 
 
 def _bound(ruling: Ruling, measured: Measurement, limit: float) -> str:
@@ -119,8 +120,8 @@ def _bound(ruling: Ruling, measured: Measurement, limit: float) -> str:
     if ruling.bound is None or ruling.outcome == "fail" or ruling.bound == measured.estimate.high:
         return ""
     if ruling.rule == "inversion_excess":
-        return f"at most {number_apart(ruling.bound, limit, 'excess')} over the best control"
-    return f"simultaneous upper bound {number_apart(ruling.bound, limit, measured.unit)}"
+        return f"at most {bound_apart(ruling.bound, limit, 'excess')} over the best control"
+    return f"simultaneous upper bound {bound_apart(ruling.bound, limit, measured.unit)}"
 
 
 def _limit(ruling: Ruling) -> str:

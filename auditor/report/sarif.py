@@ -97,6 +97,7 @@ def _judged(gate: Gate) -> dict[str, str]:
     return {
         "policy": short(gate.policy),
         "outcome": gate.outcome,
+        "mode": gate.mode,
         "release": str(gate.release),
         "judgedOn": str(gate.day),
         **{note.about: clean(note.sentence) for note in gate.notes},

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
-__all__ = ["Estimate"]
+__all__ = ["Estimate", "rounded_up"]
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +30,9 @@ class Estimate:
     confidence: float
     method: str
     n: Mapping[str, int]
+
+
+def rounded_up(bound: float, decimals: int) -> float:
+    """The smallest number of so many decimals that is not under a bound: "at most" stays true when it is printed."""
+    scale = 10.0**decimals
+    return ceil(bound * scale - _ROUNDING) / scale

@@ -10,6 +10,8 @@ loses more. Group g's sum is therefore divided by sqrt(1 - 2 p_g + sum p^2), p_g
 groups that is her factor; with unequal ones the variance is right when the records of a group are alike and at least
 right when they are independent (by Jensen's inequality, while no share exceeds a half), hence also in between.
 
+The same holds for the mean of one set of records (`Clustered`), whose groups' sums deviate from that mean.
+
 A few large groups beside many small ones make that variance itself uncertain, so its degrees of freedom are counted for
 the worst case, records that are alike within groups: (sum p^2)^2 / sum p^4 - 1, which is G - 1 for equal groups.
 """
@@ -23,7 +25,15 @@ import numpy.typing as npt
 
 from auditor.stats._validate import FloatVector, IntVector, group_codes, membership_mask
 
-__all__ = ["LEAST_EFFECTIVE_GROUPS", "EffectiveGroups", "Shares", "effective_groups", "summed"]
+__all__ = [
+    "LEAST_EFFECTIVE_GROUPS",
+    "Clustered",
+    "EffectiveGroups",
+    "Shares",
+    "effective_groups",
+    "enough_groups",
+    "summed",
+]
 
 # By simulation of unequal groups: tests/stats/test_auc.py keeps the hardest cases.
 LEAST_EFFECTIVE_GROUPS = 10
@@ -125,6 +135,46 @@ class Shares:
             return 0.0
         a, b = member_sums / _kept(self.members), other_sums / _kept(self.non_members)
         return float((a + b) @ (a + b))
+
+
+def enough_groups(groups: npt.ArrayLike) -> bool:
+    """Whether anything may be inferred from records of these groups, int [record]."""
+    shares = np.bincount(group_codes(groups, length=np.asarray(groups).size)) / np.asarray(groups).size
+    return 1 / _sum_of_squares(shares) + ROUNDING >= LEAST_EFFECTIVE_GROUPS
+
+
+@dataclass(frozen=True, slots=True)
+class Clustered:
+    """How uncertain the mean of records in groups is.
+
+    Attributes:
+        variance: Of the mean; never below that of as many independent records, which sums that cancel would be.
+        effective: Kish's effective number of groups.
+        freedom: Degrees of freedom of Student's t.
+        groups: How many there are.
+    """
+
+    variance: float
+    effective: float
+    freedom: float
+    groups: int
+
+    @classmethod
+    def of(cls, values: FloatVector, codes: IntVector) -> Clustered:
+        """Measure the mean of values [record], two at least, of gapless groups [record]."""
+        groups = int(codes.max()) + 1
+        shares = summed(np.full(values.size, 1 / values.size), codes, groups)
+        effective = 1 / _sum_of_squares(shares)
+        alone = float(values.var(ddof=1)) / values.size
+        if shares.max() > 1 - ROUNDING:
+            return cls(alone, effective, 1.0, groups)
+        sums = summed((values - values.mean()) / values.size, codes, groups) / _kept(shares)
+        return cls(max(float(sums @ sums), alone), effective, max(_freedom(shares), 1.0), groups)
+
+    @property
+    def enough(self) -> bool:
+        """Whether anything may be inferred."""
+        return self.effective + ROUNDING >= LEAST_EFFECTIVE_GROUPS
 
 
 def summed(values: FloatVector, codes: IntVector, groups: int) -> FloatVector:

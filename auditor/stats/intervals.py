@@ -1,4 +1,10 @@
-"""Intervals for proportions and means."""
+"""Intervals for proportions and means.
+
+Records of one group (a patient, a video) are not independent. With groups a mean has the variance of its groups' sums
+(`auditor.stats.groups`), and a proportion the Clopper-Pearson interval of as many independent records as that variance
+is worth, fewer still for its degrees of freedom (Korn and Graubard 1998). With fewer than `LEAST_EFFECTIVE_GROUPS`
+effective groups no variance can be trusted: the interval is everything possible.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from auditor.stats._validate import FloatVector, check_count, check_fraction, float_vector
+from auditor.stats._validate import FloatVector, check_count, check_fraction, float_vector, group_codes
 from auditor.stats.estimate import Estimate
+from auditor.stats.groups import LEAST_EFFECTIVE_GROUPS, Clustered
 
 __all__ = [
+    "TOO_FEW_GROUPS",
     "Prediction",
+    "grouped_mean",
+    "grouped_proportion",
     "mean",
     "paired_mean",
     "prediction_interval",
@@ -20,6 +30,8 @@ __all__ = [
     "proportion_lower_bound",
     "proportion_upper_bound",
 ]
+
+TOO_FEW_GROUPS = f"all values: fewer than {LEAST_EFFECTIVE_GROUPS} effective groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,75 @@ def paired_mean(values: npt.ArrayLike, other_values: npt.ArrayLike, *, confidenc
     sample = float_vector(values, name="values", least=2)
     other = float_vector(other_values, name="other_values", length=sample.size)
     return mean(sample - other, confidence=confidence, unit=unit)
+
+
+def grouped_proportion(
+    successes: npt.ArrayLike, groups: npt.ArrayLike, *, confidence: float = 0.95, unit: str
+) -> Estimate:
+    """Estimate the proportion of records that succeed, where those of one group are not independent.
+
+    With as many groups as records it is the interval of `proportion`. Where all records do, or none does, no variance
+    is seen: each effective group then counts as one record.
+
+    Args:
+        successes: bool [record], at least one.
+        groups: int [record].
+        confidence: Nominal coverage.
+        unit: What one record is, for `Estimate.n`.
+
+    Raises:
+        ValueError: No records, or unequal lengths.
+    """
+    alpha = (1.0 - check_fraction(confidence, name="confidence")) / 2
+    sample = float_vector(successes, name="successes", least=1)
+    codes = group_codes(groups, length=sample.size)
+    value, n = float(sample.mean()), {unit: sample.size, "groups": int(codes.max()) + 1}
+    if sample.size < 2 or not (spread := Clustered.of(sample, codes)).enough:
+        return Estimate(value, 0.0, 1.0, confidence, TOO_FEW_GROUPS, n)
+    worth = spread.effective
+    if spread.variance > 0:
+        shrunk = stats.t.isf(alpha, sample.size - 1) / stats.t.isf(alpha, spread.freedom)
+        alone = value * (1 - value) / (sample.size - 1)
+        worth = sample.size * alone / spread.variance * float(shrunk) ** 2
+    low = float(proportion_lower_bound(value * worth, worth, alpha))
+    high = float(proportion_upper_bound(value * worth, worth, alpha))
+    return Estimate(value, min(low, value), max(high, value), confidence, "Korn-Graubard, groups", n)
+
+
+def grouped_mean(
+    values: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    *,
+    least: float,
+    most: float,
+    confidence: float = 0.95,
+    unit: str,
+) -> Estimate:
+    """Estimate a mean of records of which those of one group are not independent, with Student's t interval.
+
+    With as many groups as records it is the interval of `mean`.
+
+    Args:
+        values: float [record], at least two.
+        groups: int [record].
+        least: Below this the mean cannot be.
+        most: Above this it cannot be.
+        confidence: Nominal coverage.
+        unit: What one record is, for `Estimate.n`.
+
+    Raises:
+        ValueError: Fewer than two values, or unequal lengths.
+    """
+    alpha = (1.0 - check_fraction(confidence, name="confidence")) / 2
+    sample = float_vector(values, name="values", least=2)
+    codes = group_codes(groups, length=sample.size)
+    spread, centre = Clustered.of(sample, codes), float(sample.mean())
+    n = {unit: sample.size, "groups": spread.groups}
+    if not spread.enough:
+        return Estimate(centre, min(least, centre), max(most, centre), confidence, TOO_FEW_GROUPS, n)
+    reach = float(stats.t.isf(alpha, spread.freedom) * np.sqrt(spread.variance))
+    low, high = max(centre - reach, least), min(centre + reach, most)
+    return Estimate(centre, min(low, centre), max(high, centre), confidence, "Student t, groups", n)
 
 
 def prediction_interval(values: npt.ArrayLike, *, confidence: float = 0.99) -> Prediction:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from auditor.findings import Endpoint, Family, Metric, Verdict, VerdictState, Void
 from auditor.limits import Limits, declared, declared_share
-from auditor.stats.estimate import Estimate
+from auditor.stats.estimate import Estimate, rounded_up
 from auditor.threat import Access
 from auditor.verdict.doubt import Doubt
 
@@ -185,7 +185,7 @@ def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts
             "rule one out. What attacks on more access did not find is no answer here, as they ask other questions."
         )
     elif not own.planted_recovered:
-        missing.append("A planted leak at the limit was not found again, so a real one could have gone unseen.")
+        missing.append("No planted leak at the limit was found again, so a real one could have gone unseen.")
     missing += [_not_attributed(one) for one in lesser if one.rejected and not _told_already(one, own)]
     return [*missing, *_too_wide(lesser)]
 
@@ -214,7 +214,7 @@ def _too_wide(lesser: Sequence[AccessFacts]) -> list[str]:
     """The upper bounds that reach their limits."""
     return [
         f"With {one.evaluated:,} records a side {_name(endpoint)} could be as high as "
-        f"{_number(endpoint, endpoint.upper_bound)} (limit {_limit(endpoint, endpoint.limit)})."
+        f"{_bound(endpoint.upper_bound, endpoint.metric)} (limit {_limit(endpoint, endpoint.limit)})."
         for one in lesser
         for endpoint in one.endpoints
         if endpoint.upper_bound is not None and endpoint.limit is not None and endpoint.upper_bound >= endpoint.limit
@@ -257,7 +257,7 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
         bound = max(one.upper_bound or 0.0 for one in tpr)
         planted = f"A planted leak of {declared_share(limits.tpr)} was found again."
         first = (
-            f"The primary attacks recognise at most {_percent(bound)} (simultaneous 95 % bound, {own.evaluated:,} "
+            f"The primary attacks recognise at most {_bound(bound)} (simultaneous 95 % bound, {own.evaluated:,} "
             f"records a side) of the audited training records at {_percent(limits.fpr)} false flags; guessing reaches "
             f"{_percent(limits.fpr)}."
         )
@@ -265,7 +265,7 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
         bound = max(one.upper_bound or 0.0 for one in endpoints)
         planted = "A planted leak at the limit was found again."
         first = (
-            f"By AUC only: the primary attacks order at most {_percent(bound)} of pairs rightly (simultaneous 95 % "
+            f"By AUC only: the primary attacks order at most {_bound(bound)} of pairs rightly (simultaneous 95 % "
             f"bound, {own.evaluated:,} records a side); guessing reaches 50 %."
         )
     shift = (
@@ -298,6 +298,13 @@ def _number(endpoint: Endpoint, value: float) -> str:
     return f"{value:.3f}" if endpoint.metric is Metric.AUC else _percent(value)
 
 
+def _bound(bound: float, metric: Metric = Metric.TPR_AT_FPR) -> str:
+    """What a number is at most: rounded up, or less than the bound would be promised."""
+    if metric is Metric.AUC:
+        return f"{rounded_up(bound, 3):.3f}"
+    return _percent(rounded_up(bound, 2 + _percent_digits(bound)))
+
+
 def _limit(endpoint: Endpoint, limit: float) -> str:
     return declared(limit) if endpoint.metric is Metric.AUC else declared_share(limit)
 
@@ -308,5 +315,8 @@ def _share(found: Estimate) -> str:
 
 def _percent(share: float) -> str:
     """A share with two significant digits."""
-    digits = 0 if share >= 0.0995 or share == round(share, 2) else 1
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{_percent_digits(share)}f} %"
+
+
+def _percent_digits(share: float) -> int:
+    return 0 if share >= 0.0995 or share == round(share, 2) else 1

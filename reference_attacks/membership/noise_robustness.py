@@ -90,7 +90,8 @@ def probe(
     classes = checked_labels(labels, images)
     right = ask(predict, images, batch_size=settings.batch_size) == classes
     kept = torch.zeros(len(images), dtype=torch.float64, device=images.device)
-    for records in torch.nonzero(right).squeeze(1).split(max(1, settings.batch_size // settings.samples)):
+    parts = torch.nonzero(right).squeeze(1).split(max(1, settings.batch_size // settings.samples))
+    for records in parts if right.any() else ():  # an empty tensor splits into one empty part
         copies = noisy_copies(images[records], copies=settings.samples, std=settings.std, generator=generator)
         found = ask(predict, copies.flatten(0, 1), batch_size=settings.batch_size).view(len(records), -1)
         kept[records] = (found == classes[records, None]).double().mean(dim=1)

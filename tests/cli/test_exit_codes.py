@@ -11,12 +11,17 @@ import click
 import pytest
 
 from auditor import cli
-from auditor.errors import AuditError, InputError, PrivauditError
+from auditor.errors import InputError, PrivauditError
 from auditor.findings import VerdictState
-from tests.minimal_report import attack, auc, report
+from auditor.threat import Access
+from tests.minimal_report import attack, auc, report, tpr
+from tests.test_gate import planted
 
-LEAK = report(VerdictState.LEAK_FOUND, membership=[attack(auc(0.65))])
-NOTHING = report(VerdictState.NOTHING_FOUND, membership=[attack(auc(0.5, rejected=False))])
+BY_AUC = report(VerdictState.LEAK_FOUND, membership=[attack(auc(0.65))]).model_copy(
+    update={"controls": (planted(*Access),)}
+)
+LEAK = BY_AUC.model_copy(update={"membership": (attack(auc(0.65), tpr(0.01)),)})
+NOTHING = report(VerdictState.NOTHING_FOUND, membership=[attack(auc(0.5, rejected=False), tpr(0.0, rejected=False))])
 UNSURE = report(VerdictState.CANNOT_SAY, membership=[attack(auc(0.65))])
 
 
@@ -49,6 +54,8 @@ def scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         (UNSURE, "", 0),
         (NOTHING, "--fail-on low", 0),
         (LEAK, "--fail-on high", 0),
+        (BY_AUC, "--fail-on high", 3),
+        (BY_AUC, "--fail-on moderate", 1),
         (LEAK, "--fail-on moderate", 1),
         (LEAK, "--fail-on low", 1),
         (UNSURE, "--fail-on critical", 3),
@@ -63,8 +70,6 @@ def scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         (click.UsageError("no"), "", 2),
         (click.ClickException("no"), "", 2),
         (click.FileError("model", "no"), "", 2),
-        (AuditError("every attack failed"), "", 3),
-        (AuditError("every attack failed"), "--exit-zero", 3),
         (PrivauditError("neither input nor audit"), "", 4),
         (RuntimeError("a slip of ours"), "", 4),
         (AssertionError(), "", 4),

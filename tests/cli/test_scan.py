@@ -12,11 +12,11 @@ from auditor.errors import InputError
 from auditor.findings import AuditReport, Check, CheckLevel, ControlResult, Failed, Family, Skipped, VerdictState
 from auditor.report import load_json, write_outputs
 from auditor.threat import Access
-from tests.minimal_report import attack, report, verdict
+from tests.minimal_report import attack, auc, report, tpr, verdict
 from tests.report.example import canaries
 
 pytestmark = pytest.mark.usefixtures("one_thing_at_a_time")
-REPORT = report()
+REPORT = report(membership=[attack(auc(0.5, rejected=False), tpr(0.0, rejected=False))])
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_the_last_release_is_held_against(asked, capsys: pytest.CaptureFixture[s
     assert scan("-o", "a.json", "--policy", "privaudit.toml") == 3
     assert "The report of the last release was not given" in capsys.readouterr().err
     assert scan("-o", "a.json", "--policy", "privaudit.toml", "--baseline", "old.json") == 3
-    assert "no_worse_than_last: Not judged by auc in both reports: any primary attack." in capsys.readouterr().err
+    assert "no_worse_than_last: AUC of lira changed by 0.000 (" in capsys.readouterr().err
     assert [each.baseline for each in asked] == [None, REPORT]
 
 

@@ -369,6 +369,17 @@ def test_noise_robustness_is_its_naive_loop():
     assert len(set(naive)) > 2
 
 
+def test_noise_robustness_of_a_model_that_is_never_right_is_zero():
+    images = torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    found = noise_robustness.probe(
+        predict=lambda batch: torch.ones(len(batch), dtype=torch.int64),
+        inputs=images,
+        labels=torch.zeros(4, dtype=torch.int64),
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert found.tolist() == [0.0] * 4
+
+
 def test_noise_robustness_follows_the_normal_law_at_a_plane():
     weights = torch.zeros(SIDE * SIDE)
     weights[:4] = 0.5

@@ -49,6 +49,15 @@ def finding(report, **changes):
     return report.model_copy(update={"inversion": (first.model_copy(update=changes), *rest)})
 
 
+def without(report, attack_id):
+    kept = tuple(one for one in report.membership if one.card.id != attack_id)
+    return report.model_copy(update={"membership": kept})
+
+
+def planning(report, **changes):
+    return report.model_copy(update={"plan": report.plan.model_copy(update=changes)})
+
+
 def all_nothing(report):
     """What was done by hand: every verdict on membership turned, nothing else."""
     for access in Access:
@@ -83,6 +92,11 @@ INVERSION = Family.INVERSION
         (leaky().model_copy(update={"verdicts": ()}), "one verdict on membership at labels, and there are 0"),
         (leaky().model_copy(update={"verdicts": leaky().verdicts * 2}), "and there are 2"),
         (leaky().model_copy(update={"membership": leaky().membership * 2}), " is told 2 times"),
+        (without(leaky(), "loss"), "the plan has loss among its secondary attacks, and the results do not"),
+        (without(leaky(), "boundary"), "the plan has boundary among its secondary attacks, and the results do not"),
+        (planning(leaky(), primary=("gap",)), "the plan has gap among its primary attacks, and the results do not"),
+        (planning(leaky(), secondary=("rmia",)), "completed, and the plan does not name it"),
+        (planning(leaky(), inversion=("miface", "gmi")), "the plan has gmi among its inversion attacks, and the"),
         (leaky().model_copy(update={"defenses": ()}), "was not measured"),
         (voiding(leaky(), Void.LEAK_FOUND), "'leak found', but this takes it away: "),
         (voiding(well_behaved(), Void.NOTHING_FOUND), "'nothing found', but this takes it away: "),

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from auditor.errors import InputError
 from auditor.report import update_card
 from auditor.report.card import END, START
-from auditor.report.front_matter import split
+from auditor.report.front_matter import split, with_key
 from tests.report.example import EXAMPLES, at_once, confounded, leaky, persons, well_behaved
 from tests.report.hostile import hostile
 
@@ -177,3 +177,9 @@ def test_nothing_is_sent_anywhere(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     assert START in update_card(FRONT, leaky())
+
+
+@pytest.mark.parametrize("front", ["{license: mit}", " license: mit\n tags: [a]"])
+def test_front_matter_in_which_no_key_can_be_exchanged_is_told_as_such(front):
+    with pytest.raises(InputError, match="written in a way in which `model-index` cannot be exchanged"):
+        with_key(f"{front}\n", "model-index", [1], "\n")

@@ -26,6 +26,7 @@ DECIDING = (
     "auditor.controls.nulls",
     "auditor.controls.panel",
     "auditor.controls.planted",
+    "auditor.controls.relabelling",
     "auditor.checks.subject",
     "auditor.checks.target",
     "auditor.checks.shadows",
@@ -43,6 +44,7 @@ HOW_NOT_WHAT = {
     "_THUMBNAIL",
     "_MOST_GROUPS",  # listed
     "_LEAST_IN_HALF",  # of a number told beside
+    "_DRAWS",  # that estimate a share
 }
 
 

@@ -15,7 +15,7 @@ from tests.report.hostile import hostile
 from tests.report.inverted import with_pictures
 
 NEVER = re.compile(r"\b(safe|complian(t|ce)|anonym\w*|proven|guarante\w*|certif\w*)\b", re.IGNORECASE)
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "link", "input", "hr", "col"}
 
 
 class Outline(HTMLParser):

@@ -178,3 +178,12 @@ def test_what_has_no_end_or_is_far_too_large_is_not_read(tmp_path):
         with pytest.raises(InputError, match=told) as caught:
             load_json(tmp_path / name)
         assert caught.value.hint
+
+
+def test_what_turns_or_hides_text_is_escaped_and_comes_back():
+    name = "a\u202eb\u2066c\u00add\u2028猫ß"
+    report = leaky().model_copy(update={"model": leaky().model.model_copy(update={"name": name})})
+    text = render_json(report)
+    assert r"a\u202eb\u2066c\u00add\u2028猫ß" in text
+    assert text.replace("\n", "").isprintable()
+    assert json.loads(text)["model"]["name"] == name

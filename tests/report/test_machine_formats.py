@@ -163,7 +163,8 @@ def test_persons_have_no_names_in_the_report_to_begin_with():
     audit_set = SimpleNamespace(
         evaluated=2, calibration=role, reference=role, records=records, membership=np.array([True, False])
     )
-    assert data_facts(splits, audit_set, b"k" * 32).classes == ("person 1", "person 2")
+    known = {data_facts(splits, audit_set, bytes([key]) * 32).classes for key in range(8)}
+    assert known == {("person 1", "person 2"), ("person 2", "person 1")}  # not the order of the outputs
 
 
 # --- what they say ---------------------------------------------------------------------------------------------------

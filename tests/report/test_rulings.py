@@ -28,7 +28,7 @@ from auditor.report.points import Kind, State
 from auditor.report.rulings import table
 from tests.report.example import leaky, well_behaved
 from tests.report.hostile import EVIL, hostile
-from tests.report.judged import EVERY_RULE, JUDGED, NOW, judged, waiver
+from tests.report.judged import EVERY_RULE, GENEROUS, JUDGED, NOW, judged, waiver
 from tests.report.test_html import Outline, text_of
 
 FORMATS = {
@@ -112,6 +112,33 @@ def test_a_bound_is_told_apart_from_its_limit():
     assert (told[0][2], told[1]) == ("simultaneous upper bound 0.69996", "under 0.70")
 
 
+@pytest.mark.parametrize("mode", ["strict", "lenient"])
+def test_every_format_with_a_head_names_the_mode(mode):
+    report = well_behaved()
+    gate = judged(report, f"[limits]\nauc = 0.501\n[gate]\nmode = '{mode}'\n")
+    assert gate.mode == mode
+    assert f"for release of weights, in {mode} mode, judged on" in text_of(render_html(report, gate))
+    for made in (render_markdown(report, gate), render_summary(report, gate)):
+        assert f"for release of weights in {mode} mode." in made.replace("\\", "")
+    facts = {one.get("name"): one.get("value") for one in suite_of(report, gate).iter("property")}
+    assert facts["mode"] == mode
+    assert json.loads(render_sarif(report, gate))["runs"][0]["properties"]["gate"]["mode"] == mode
+
+
+def test_what_passes_only_because_the_policy_is_lenient_says_so_in_every_format():
+    report, strict = JUDGED["pass"]
+    gate = judged(report, f"{GENEROUS.replace('0.7', '0.515')}[gate]\nmode = 'lenient'\n")
+    assert [one.lenient for one in gate.rulings] == [True, False]
+    assert not any(one.lenient for one in strict.rulings)
+    why = "passes because the policy is lenient"
+    assert table(gate).rows[0].cells[2][-1] == why
+    (notice, *_) = render_annotations(report, gate).splitlines()
+    assert "in lenient mode" in notice
+    for name in ("html", "markdown", "summary", "junit", "sarif"):
+        assert why in FORMATS[name](report, gate)
+        assert why not in FORMATS[name](report, strict)
+
+
 def test_every_waiver_is_told_where_it_counts_and_where_it_does_not():
     report, gate = JUDGED["waived"]
     rows = table(gate).rows
@@ -191,8 +218,8 @@ def test_all_machines_agree_on_what_is_violated_and_what_is_open():
     run = json.loads(render_sarif(report, gate))["runs"][0]
     assert run["results"][0]["ruleId"] == "policy/auc"
     assert run["properties"]["gate"] == {
-        "policy": "privaudit.toml", "outcome": "fail", "release": "scores", "judgedOn": "2026-11-24",
-        "model": "no file was compared with the report",
+        "policy": "privaudit.toml", "outcome": "fail", "mode": "strict", "release": "scores",
+        "judgedOn": "2026-11-24", "model": "no file was compared with the report",
     }  # fmt: skip
     notes = [one["message"]["text"] for one in run["invocations"][0]["toolExecutionNotifications"]]
     assert any(one.startswith("max_age, release of scores: pass.") for one in notes)

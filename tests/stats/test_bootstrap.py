@@ -45,6 +45,21 @@ def test_the_order_of_records_does_not_move_the_estimate():
     assert once.value == pytest.approx(again.value)
 
 
+def test_groups_are_drawn_whole():
+    values = np.random.default_rng(7).normal(size=30)
+    once = bca((values,), np.mean, np.random.default_rng(8), unit="records")
+    order = np.random.default_rng(9).permutation(90)
+    copied, groups = np.repeat(values, 3)[order], np.repeat(np.arange(30), 3)[order]
+    grouped = bca((copied,), np.mean, np.random.default_rng(8), groups=groups, unit="records")
+    assert (grouped.low, grouped.high) == pytest.approx((once.low, once.high))
+    assert (grouped.method, grouped.n) == (f"{once.method} of groups", {"records": 90, "groups": 30})
+
+
+def test_one_group_is_refused():
+    with pytest.raises(ValueError, match="groups"):
+        bca((np.arange(4.0),), np.mean, np.random.default_rng(0), groups=np.zeros(4, dtype=int), unit="records")
+
+
 @pytest.mark.parametrize("columns", [(), (np.zeros(1),), (np.zeros(3), np.zeros(4))])
 def test_columns_that_do_not_fit_are_refused(columns):
     with pytest.raises(ValueError, match="columns"):
