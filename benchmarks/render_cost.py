@@ -38,7 +38,8 @@ def main() -> int:
 def cpu_seconds(report: Path, output: Path) -> float:
     """User and system seconds of one process, its start and imports included."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-c", "from auditor.cli import main; main()", "render", str(report), "-o", str(output)]
+    code = "import sys; from auditor.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "render", str(report), "-o", str(output)]
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own command
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

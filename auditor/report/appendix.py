@@ -131,8 +131,7 @@ def _method(card: AttackCard, role: str, outcome: tuple[str, ...]) -> Method:
         ("Needs", wording.needs(card)),
         ("Score", clean(card.formula)),
         ("Settings", wording.settings(card.settings)),
-        ("Changed", clean(card.changed)),
-        ("Fidelity", str(card.fidelity)),
+        ("Fidelity", wording.fidelity(card)),
         ("Result", outcome),
     )
     kept = tuple((name, told) for name, told in facts if told)

@@ -72,8 +72,7 @@ def _facts(report: AuditReport, defense: DefenseResult) -> Iterator[tuple[str, s
         ("If weights are released", clean(defense.void_when_weights)),
         ("Part of", titles.get(card.part_of, clean(card.part_of))),
         ("Acts on", f"the {card.acts_on}; counts for release of {listing([str(one) for one in card.counts_for])}"),
-        ("Fidelity", str(card.fidelity)),
-        ("Changed", clean(card.changed)),
+        ("Fidelity", wording.fidelity(card)),
         ("Its paper", clean(card.claims)),
         ("Settings", wording.settings(card.settings)),
     )

@@ -172,7 +172,7 @@ def _attack_table(report: AuditReport) -> Table:
     head = ("Attack", "Access", "Role", metric_name(Metric.TPR_AT_FPR, report.plan.tpr_fpr), "AUC", "n")
     rows = tuple(_attack_row(line, report.plan.tpr_fpr) for line in _lines(report))
     caption = "All membership attacks, with intervals; * n is too small for a headline"
-    return Table(caption, head, rows, frozenset({3, 4, 5}))
+    return Table(caption, head, rows, frozenset({3, 4, 5}), widths=(32, 8, 11, 22, 14, 13))
 
 
 def _attack_row(line: _Line, fpr: float) -> Row:

@@ -15,6 +15,7 @@ from auditor.findings import (
     Completed,
     ControlResult,
     DefenseAdvice,
+    DefenseCard,
     DefenseResult,
     Measurement,
     Metric,
@@ -57,6 +58,7 @@ __all__ = [
     "best_of_all",
     "carried_defense",
     "carrying_numbers",
+    "fidelity",
     "mark",
     "measured",
     "named",
@@ -438,6 +440,12 @@ def measured(measurement: Measurement) -> str:
 def needs(card: AttackCard) -> str:
     """What the attacker must hold."""
     return listing([clean(need) for need in card.needs]) or "the model's answers only"
+
+
+def fidelity(card: AttackCard | DefenseCard) -> str:
+    """How far back an implementation goes, and what it does otherwise than that."""
+    changed = clean(card.changed)
+    return f"{card.fidelity}; changed: {changed}" if changed else str(card.fidelity)
 
 
 def secondary(report: AuditReport) -> str:
