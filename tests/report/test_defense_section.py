@@ -204,7 +204,7 @@ def test_a_block_tells_all_that_is_known_of_a_defense(section):
     assert mmd["Chosen"] == "weight = 3.0, before anything was measured"
     assert mmd["Measured"] == "beside its retrained twin, with 8 shadows each, one seed"
     assert "not accepted at ICLR 2025" in calor["Its paper"]
-    assert calor["Fidelity"] == "official-code-derived"
+    assert calor["Fidelity"] == "official-code-derived; changed: Optimiser and schedule are the owner's."
     assert "boundary: it needs" in facts(section, "labels-only")["Did not run"]
 
 
