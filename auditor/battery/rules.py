@@ -13,6 +13,7 @@ from scipy import stats
 from auditor.battery.attacks import MEMBERSHIP
 from auditor.battery.inversion import INVERSION
 from auditor.battery.plan import Plan, why_not
+from auditor.checks.shadows import FEW_SHADOWS
 from auditor.findings import Family, Metric, Role
 from auditor.inversion import InversionAttack
 from auditor.limits import LEAST_CLASSES
@@ -30,7 +31,6 @@ _POWER = 0.8
 _CONFIDENCE = 0.95
 _MOST_RECORDS = 200_000
 _FEWEST_CANARIES, _MOST_CANARIES = 20, 20_000
-_FEW_SHADOWS = 4  # of which `few-shadows` warns
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Ahead:
             "given-inclusion": "" if plan.given else "it is asked of given shadows alone",
             "groups": "it is asked only where records come in groups" if plan.groups is None else "",
             "few-records": f"it warns below {least:,} records a side" if plan.evaluated < least else "",
-            "few-shadows": f"it warns of {plan.shadows} shadows" if plan.shadows <= _FEW_SHADOWS else "",
+            "few-shadows": f"it warns of {plan.shadows} shadows" if plan.shadows <= FEW_SHADOWS else "",
             "attack-ceiling": "" if running else "no primary attack will run",
             "planted": "" if planting else "no primary attack that uses shadows will run",
         }

@@ -10,9 +10,9 @@ from auditor.stats.auc import auc
 from auditor.stats.intervals import mean, prediction_interval
 from auditor.training import source_of
 
-__all__ = ["few_shadows", "given_inclusion", "proxy_shadows", "recipe", "stale_shadows"]
+__all__ = ["FEW_SHADOWS", "few_shadows", "given_inclusion", "proxy_shadows", "recipe", "stale_shadows"]
 
-_FEW_SHADOWS = 4
+FEW_SHADOWS = 4
 
 
 def recipe(subject: Subject) -> Check | None:
@@ -80,7 +80,7 @@ def few_shadows(subject: Subject) -> Check | None:
     inside = subject.evidence.shadow_membership.sum(0)
     least, most = int(inside.min()), int(inside.max())
     each = f"{least} with and {shadows - most} without each record"
-    few = min(least, shadows - most) <= _FEW_SHADOWS // 2
+    few = min(least, shadows - most) <= FEW_SHADOWS // 2
     return Check(
         id="few-shadows",
         title="Number of shadows",

@@ -78,7 +78,8 @@ def _unplanned(report: AuditReport) -> Iterator[str]:
     for name, result in told.items():
         if isinstance(result.outcome, Completed) and name not in planned:
             yield f"{name} completed, and the plan does not name it"
-    for name in set(plan.inversion) - {one.card.id for one in report.inversion}:
+    inverted = [one.card.id for one in report.inversion]
+    for name in (one for one in plan.inversion if one not in inverted):
         yield f"the plan has {name} among its inversion attacks, and the results do not"
 
 

@@ -495,7 +495,7 @@ DEFAULTS = (
         (
             "auditor.checks.target._SATURATED_WARNS",
             "auditor.checks.target._CEILING",
-            "auditor.checks.shadows._FEW_SHADOWS",
+            "auditor.checks.shadows.FEW_SHADOWS",
             "auditor.checks.data._SORTED_DIFFERS",
             "auditor.checks.data._FEW_OF_A_CLASS",
         ),
