@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from auditor.findings import (
     DefenseAdvice,
     DefenseResult,
     Environment,
+    GalleryPicture,
     GroupExposure,
     Histogram,
     ImpliedEpsilon,
@@ -54,6 +55,8 @@ from auditor.report.jsonfile import render_json
 from auditor.splits import record_id
 
 __all__ = ["Found", "keep_preliminary", "keep_report"]
+
+Told = TypeVar("Told", ClassExposure, GalleryPicture)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def _report(case: Case, found: Found, stage: Literal["target alone", "complete"]
         environment=_environment(case.target.device),
         membership=membership,
         secondary_choice=found.secondary_choice,
-        exposure=found.exposure,
+        exposure=_unordered(found.exposure, case.data),
         record_exposure=found.record_exposure,
         group_exposure=found.group_exposure,
         output_matrix=found.output_matrix,
@@ -145,7 +148,9 @@ def _report(case: Case, found: Found, stage: Literal["target alone", "complete"]
         canaries=found.canaries,
         implied_epsilon=found.implied_epsilon,
         histograms=found.histograms,
-        inversion=found.inverted.results,
+        inversion=tuple(
+            one.model_copy(update={"gallery": _unordered(one.gallery, case.data)}) for one in found.inverted.results
+        ),
         inversion_setup=found.inverted.setup,
         controls=found.controls,
         checks=found.checks,
@@ -178,9 +183,17 @@ def _probing(timings: Sequence[Timing]) -> Iterator[Timing]:
 
 def _published(data: DataFacts) -> DataFacts:
     """The same with pseudonyms in their own order, not in that of the model's outputs."""
-    if not data.class_is_person:
-        return data
-    return data.model_copy(update={"classes": tuple(sorted(data.classes, key=lambda name: (len(name), name)))})
+    classes = sorted(data.classes, key=_by_number) if data.class_is_person else data.classes
+    return data.model_copy(update={"classes": tuple(classes)})
+
+
+def _unordered(parts: tuple[Told, ...], data: DataFacts) -> tuple[Told, ...]:
+    """What is told by class, where classes are people in the order of their pseudonyms."""
+    return tuple(sorted(parts, key=lambda part: _by_number(part.label))) if data.class_is_person else parts
+
+
+def _by_number(pseudonym: str) -> tuple[int, str]:
+    return len(pseudonym), pseudonym
 
 
 def _environment(device: torch.device) -> Environment:

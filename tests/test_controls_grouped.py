@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auditor.controls import nulls
+from auditor.controls import blind, nulls
 from auditor.controls.nulls import instrument_null
 from auditor.controls.planted import planted_control
 from auditor.controls.relabelling import Relabelling, without_appendix
@@ -134,3 +134,11 @@ def test_too_few_groups_are_told_and_void_what_rests_on_them(members, non_member
     assert (planted.result.status, planted.result.voids) == ("skipped", (Void.NOTHING_FOUND,))
     assert planted.recovered == frozenset()
     assert all("fewer than 10 effective groups" in one.sentence for one in (null, planted.result))
+
+
+def test_the_blind_control_claims_no_more_than_its_groups_can_show():
+    grouped = jury_of([5] * 200, [5] * 200)
+    records = replace(grouped, groups=None)
+    one_a_group = replace(jury_of([1] * 200, [1] * 200), groups=None)
+    assert blind._seen(records) == pytest.approx(0.551, abs=0.001)
+    assert blind._seen(grouped) == pytest.approx(blind._seen(one_a_group))

@@ -24,6 +24,7 @@ from auditor.findings import ControlResult, Measurement, Void
 from auditor.limits import Limits
 from auditor.membership.measure import Jury, plain_curve
 from auditor.stats.auc import auc, stratified_auc
+from auditor.stats.groups import effective_groups
 
 __all__ = ["Blind", "blind_control", "matched_test"]
 
@@ -136,7 +137,10 @@ def _cross_fitted(features: Floats, jury: Jury, folds: Sequence[Fold], state: in
 
 def _seen(jury: Jury) -> float:
     """The smallest AUC that the 95 % interval tells from .5 with 80 % power: twice Mann-Whitney's null variance."""
-    members, non_members = int(jury.membership.sum()), jury.non_members
+    members, non_members = float(jury.membership.sum()), float(jury.non_members)
+    if jury.groups is not None:  # at worst a group says no more than one record
+        worth = effective_groups(jury.membership, jury.groups)
+        members, non_members = worth.members, worth.non_members
     error = np.sqrt(2 * (members + non_members + 1) / (12 * members * non_members))
     return float(0.5 + (norm.ppf(0.975) + norm.ppf(0.8)) * error)
 

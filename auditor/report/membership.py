@@ -20,6 +20,7 @@ from auditor.findings import (
     Role,
     Skipped,
 )
+from auditor.gate.numbers import bound_apart
 from auditor.report import captions, figures, pick, wording
 from auditor.report.endpoints import in_cell, missing
 from auditor.report.text import (
@@ -228,8 +229,9 @@ def primary_endpoints(report: AuditReport) -> Table:
 
 def _bound_row(result: AttackResult, end: Endpoint) -> Row:
     unit = metric_unit(end.metric)
-    bound = "–" if end.upper_bound is None else scaled(end.upper_bound, unit, up=True)
-    limit = "–" if end.limit is None else stated(end.limit, end.metric)
+    bound, limit = "–", "–"
+    if end.upper_bound is not None and end.limit is not None:
+        bound, limit = bound_apart(end.upper_bound, end.limit, unit), stated(end.limit, end.metric)
     adjusted = "–" if end.p_adjusted is None else p_value(end.p_adjusted)
     decision = {True: "yes", False: "no", None: "–"}[end.rejected]
     label = f"{_name(result)}, {metric_name(end.metric, end.fpr)}"

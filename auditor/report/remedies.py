@@ -21,9 +21,10 @@ from auditor.findings import (
     Verdict,
     VerdictState,
 )
+from auditor.gate.numbers import bound_apart
 from auditor.limits import LEAST_CLASSES
 from auditor.report import defended, pick, wording
-from auditor.report.text import clean, count, level, listing, metric_name, metric_unit, scaled, short, stated
+from auditor.report.text import clean, count, level, listing, metric_name, metric_unit, short, stated
 from auditor.report.wording import Action
 from auditor.threat import Access
 
@@ -191,8 +192,10 @@ def _release_less(report: AuditReport, access: Access) -> Action:
 
 def _keep_it(report: AuditReport) -> Action:
     largest = pick.largest_bounds(report)
+    limits = {Metric.AUC: report.plan.auc_limit, Metric.TPR_AT_FPR: report.plan.tpr_limit}
     bounds = [
-        f"{metric_name(*end)} at most {scaled(bound, metric_unit(end[0]), up=True)}" for end, bound in largest.items()
+        f"{metric_name(metric, fpr)} at most {bound_apart(bound, limits[metric], metric_unit(metric))}"
+        for (metric, fpr), bound in largest.items()
     ]
     effect = f"Simultaneous {level(1 - report.plan.family_wise_error)} bounds: {listing(bounds)}." if bounds else ""
     return Action(

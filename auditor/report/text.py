@@ -6,13 +6,13 @@ Escaping belongs to each output format. Here is only what all of them share.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from math import floor, log10
 
 from auditor.findings import Measurement, Metric
 from auditor.limits import declared
-from auditor.stats.estimate import Estimate, rounded_up
+from auditor.stats.estimate import Estimate
 
 __all__ = [
     "cell",
@@ -77,22 +77,15 @@ def _visible(character: str) -> str:
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def scaled(number: float, unit: str = "", *, up: bool = False) -> str:
-    """A number with two significant digits and its unit: `share` as percent, `points` as signed percentage points.
-
-    Args:
-        number: What is printed.
-        unit: Of it.
-        up: It is a bound, and is rounded up: no less is promised than what was shown.
-    """
-    rounding = rounded_up if up else round
+def scaled(number: float, unit: str = "") -> str:
+    """A number with two significant digits and its unit: `share` as percent, `points` as signed percentage points."""
     match unit:
         case "share":
-            return f"{_digits(100 * number, ceiling=100, rounding=rounding)}{_GAP}%"
+            return f"{_digits(100 * number, ceiling=100)}{_GAP}%"
         case "points":
             return f"{_signed(100 * number)}{_GAP}points"
         case "":
-            return _digits(number, ceiling=1, rounding=rounding)
+            return _digits(number, ceiling=1)
         case _:
             return f"{_digits(number)}{_GAP}{unit}"
 
@@ -162,15 +155,15 @@ def date(moment: datetime) -> str:
     return f"{moment.day}{_GAP}{moment:%B}{_GAP}{moment.year}"
 
 
-def _digits(number: float, ceiling: float | None = None, rounding: Callable[[float, int], float] = round) -> str:
+def _digits(number: float, ceiling: float | None = None) -> str:
     """Two significant digits, or as many as keep a number below `ceiling` from being shown as `ceiling`."""
     if number == 0:
         return "0"
-    decimals = _decimals(rounding(number, _decimals(number)))
+    decimals = _decimals(round(number, _decimals(number)))
     if ceiling is not None and abs(number) < ceiling:
-        while decimals < _MAX_DECIMALS and abs(rounding(number, decimals)) >= ceiling:
+        while decimals < _MAX_DECIMALS and abs(round(number, decimals)) >= ceiling:
             decimals += 1
-    return f"{rounding(number, decimals):,.{max(decimals, 0)}f}".replace("-", _MINUS)
+    return f"{round(number, decimals):,.{max(decimals, 0)}f}".replace("-", _MINUS)
 
 
 def _decimals(number: float) -> int:

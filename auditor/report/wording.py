@@ -365,9 +365,13 @@ def scope(report: AuditReport) -> str:
     ran = sum(isinstance(result.outcome, Completed) for result in report.membership)
     ran += sum(result.status == "completed" for result in report.inversion)
     return (
-        f"This is evidence against the {count(ran)} attacks listed here, run on {date(report.created)} under the "
+        f"This is evidence against the {_many(ran, 'attack')} listed here, run on {date(report.created)} under the "
         "threat models stated with each. It says nothing about other attacks, other files or data not audited."
     )
+
+
+def _many(number: int, what: str) -> str:
+    return f"one {what}" if number == 1 else f"{count(number)} {what}s"
 
 
 def named(cards: Sequence[AttackCard]) -> str:
@@ -387,7 +391,8 @@ def best_of_all(report: AuditReport) -> str:
     found = shown.endpoint
     ran = sum(isinstance(result.outcome, Completed) for result in primary)
     reached = f"{_reached(found.estimate, found.metric, found.fpr)} ({counts(found.estimate.n)})"
-    best = f"the best of {count(ran)} primary membership attacks, {_by(shown)}"
+    best = "the one" if ran == 1 else f"the best of {count(ran)}"
+    best = f"{best} primary membership attack{'' if ran == 1 else 's'}, {_by(shown)}"
     told = [f"Under release of {release} {best}, reached {reached}."]
     if choice := report.secondary_choice:
         told.append(_best_secondary(report, choice))

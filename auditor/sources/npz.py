@@ -222,7 +222,8 @@ def _check_features(header: _Header, path: Path, name: str) -> None:
 
 
 def _told(header: _Header) -> str:
-    return f"{header.dtype.name} of shape {list(header.shape)}"
+    kind = "text" if header.dtype.kind in "US" else header.dtype.name
+    return f"{kind} of shape {list(header.shape)}"
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:

@@ -270,3 +270,15 @@ def test_a_verdict_that_says_nothing_is_no_alert():
     told = [one for one in points.of(quiet) if one.level in {"error", "warning"}]
     assert told == []
     assert all(one.state is VerdictState.NOTHING_FOUND for one in quiet.verdicts if one.family.value == "membership")
+
+
+def test_what_is_told_by_person_follows_the_pseudonyms_and_not_the_outputs():
+    from auditor.dossier import _published, _unordered
+
+    data = persons().data.model_copy(update={"classes": ("person 10", "person 2", "person 1")})
+    exposure = tuple(leaky().exposure[0].model_copy(update={"label": name}) for name in data.classes)
+    assert [one.label for one in _unordered(exposure, data)] == ["person 1", "person 2", "person 10"]
+    assert _published(data).classes == ("person 1", "person 2", "person 10")
+    named = data.model_copy(update={"class_is_person": False})
+    assert _unordered(exposure, named) == exposure
+    assert _published(named) == named
