@@ -97,7 +97,7 @@ def test_negative_zero_is_zero(tmp_path):
         ({"images": IMAGES, "labels": LABELS, "group": LABELS[:2]}, "2 entries in `group`"),
         ({"images": IMAGES, "labels": LABELS.astype(float)}, "`labels` is float64"),
         ({"images": IMAGES, "labels": LABELS.astype(bool)}, "`labels` is bool"),
-        ({"images": IMAGES, "labels": LABELS.astype(str)}, "`labels` is str"),
+        ({"images": IMAGES, "labels": LABELS.astype(str)}, "`labels` is text"),
         ({"images": IMAGES, "labels": np.eye(5, dtype=int)}, "one integer per record"),
         ({"images": IMAGES, "labels": np.array(3)}, "one integer per record"),
         ({"images": IMAGES, "labels": np.full(5, 2**64 - 1, dtype=np.uint64)}, "62 bits"),
