@@ -27,7 +27,7 @@ from auditor.defenses import applied_to
 from auditor.difference.changes import refuse_other_task
 from auditor.difference.kept_scores import default_run_folder
 from auditor.findings import DataFacts
-from auditor.intake import data_facts, open_inputs
+from auditor.intake import data_facts, open_inputs, published
 from auditor.inversion.prior import OwnGenerator, read_generator
 from auditor.inversion.workshop import Models, Workshop
 from auditor.laboratory import Blueprint, Laboratory
@@ -191,7 +191,7 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
             laboratory = Laboratory(folder, workers, blueprint, plan.recipe, plan.queries, audit_set, progress, defense)
             data = data_facts(splits, audit_set, key)
             if options.baseline is not None:
-                refuse_other_task(options.baseline, data, target.facts.num_classes)
+                refuse_other_task(options.baseline, published(data), target.facts.num_classes)
             with clock.phase("lay out the records"):
                 laboratory.publish()
                 context = records_context(target, audit_set, plan.seed)

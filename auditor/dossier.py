@@ -45,6 +45,7 @@ from auditor.findings import (
     Verdict,
 )
 from auditor.instrument import last_selftest
+from auditor.intake import by_number, published
 from auditor.inversion.workshop import Inversions
 from auditor.laboratory import is_probe
 from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
@@ -135,7 +136,7 @@ def _report(case: Case, found: Found, stage: Literal["target alone", "complete"]
         stage=stage,
         created=case.plan.created,
         model=case.target.facts,
-        data=_published(case.data),
+        data=published(case.data),
         plan=plan_facts(case.plan, case.options),
         environment=_environment(case.target.device),
         membership=membership,
@@ -181,19 +182,9 @@ def _probing(timings: Sequence[Timing]) -> Iterator[Timing]:
         yield Timing(phase=phase, wall_seconds=round(wall, 2), cpu_seconds=round(cpu, 2))
 
 
-def _published(data: DataFacts) -> DataFacts:
-    """The same with pseudonyms in their own order, not in that of the model's outputs."""
-    classes = sorted(data.classes, key=_by_number) if data.class_is_person else data.classes
-    return data.model_copy(update={"classes": tuple(classes)})
-
-
 def _unordered(parts: tuple[Told, ...], data: DataFacts) -> tuple[Told, ...]:
     """What is told by class, where classes are people in the order of their pseudonyms."""
-    return tuple(sorted(parts, key=lambda part: _by_number(part.label))) if data.class_is_person else parts
-
-
-def _by_number(pseudonym: str) -> tuple[int, str]:
-    return len(pseudonym), pseudonym
+    return tuple(sorted(parts, key=lambda part: by_number(part.label))) if data.class_is_person else parts
 
 
 def _environment(device: torch.device) -> Environment:

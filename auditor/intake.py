@@ -17,7 +17,7 @@ from auditor.splits import ClassOrder, Splits, key_fingerprint, load_splits, rec
 from auditor.stats.intervals import proportion
 from auditor.target import Target, load_target
 
-__all__ = ["audit_set_id", "data_digest", "data_facts", "open_inputs"]
+__all__ = ["audit_set_id", "by_number", "data_digest", "data_facts", "open_inputs", "published"]
 
 
 def open_inputs(
@@ -122,6 +122,17 @@ def _pseudonyms(names: Sequence[str], key: bytes) -> tuple[str, ...]:
     drawn = sorted(names, key=lambda name: record_id(key, f"privaudit-class {name}".encode()))
     numbers = {name: place for place, name in enumerate(drawn, 1)}
     return tuple(f"person {numbers[name]}" for name in names)
+
+
+def published(data: DataFacts) -> DataFacts:
+    """The facts as reports hold them: pseudonyms in their own order, not in that of the model's outputs."""
+    classes = sorted(data.classes, key=by_number) if data.class_is_person else data.classes
+    return data.model_copy(update={"classes": tuple(classes)})
+
+
+def by_number(pseudonym: str) -> tuple[int, str]:
+    """What sorts pseudonyms by their numbers."""
+    return len(pseudonym), pseudonym
 
 
 def audit_set_id(audit_set: AuditSet, key: bytes) -> str:

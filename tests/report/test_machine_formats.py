@@ -273,12 +273,13 @@ def test_a_verdict_that_says_nothing_is_no_alert():
 
 
 def test_what_is_told_by_person_follows_the_pseudonyms_and_not_the_outputs():
-    from auditor.dossier import _published, _unordered
+    from auditor.dossier import _unordered
+    from auditor.intake import published
 
     data = persons().data.model_copy(update={"classes": ("person 10", "person 2", "person 1")})
     exposure = tuple(leaky().exposure[0].model_copy(update={"label": name}) for name in data.classes)
     assert [one.label for one in _unordered(exposure, data)] == ["person 1", "person 2", "person 10"]
-    assert _published(data).classes == ("person 1", "person 2", "person 10")
+    assert published(data).classes == ("person 1", "person 2", "person 10")
     named = data.model_copy(update={"class_is_person": False})
     assert _unordered(exposure, named) == exposure
-    assert _published(named) == named
+    assert published(named) == named
