@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from auditor.findings import ClassExposure, Failed, GroupExposure, Role, Severity, VerdictState
-from auditor.intake import data_facts
+from auditor.intake import data_facts, published
 from auditor.report import points, render_html, render_json
 from auditor.report.jsonfile import aggregates
 from auditor.report.points import Kind, State
@@ -163,7 +163,9 @@ def test_persons_have_no_names_in_the_report_to_begin_with():
     audit_set = SimpleNamespace(
         evaluated=2, calibration=role, reference=role, records=records, membership=np.array([True, False])
     )
-    known = {data_facts(splits, audit_set, bytes([key]) * 32).classes for key in range(8)}
+    drawn = [data_facts(splits, audit_set, bytes([key]) * 32) for key in range(8)]
+    known = {facts.classes for facts in drawn}
+    assert {published(facts).classes for facts in drawn} == {("person 1", "person 2")}
     assert known == {("person 1", "person 2"), ("person 2", "person 1")}  # not the order of the outputs
 
 
@@ -274,7 +276,6 @@ def test_a_verdict_that_says_nothing_is_no_alert():
 
 def test_what_is_told_by_person_follows_the_pseudonyms_and_not_the_outputs():
     from auditor.dossier import _unordered
-    from auditor.intake import published
 
     data = persons().data.model_copy(update={"classes": ("person 10", "person 2", "person 1")})
     exposure = tuple(leaky().exposure[0].model_copy(update={"label": name}) for name in data.classes)
