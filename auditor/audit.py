@@ -64,7 +64,8 @@ def audit(options: AuditOptions, progress: Progress = SILENT) -> AuditReport:
         with case.clock.phase("ask the target"):
             answers = case.laboratory.ask(case.target)
         with case.clock.phase("instant answer"):
-            first = answer_at_once(case.plan, answers, case.context, case.jury, shows=case.target.shows)
+            shows, release = case.target.shows, options.release
+            first = answer_at_once(case.plan, answers, case.context, case.jury, shows=shows, release=release)
             early = run_checks(case.subject(first.evidence, predicted=case.named_classes()))
         progress.note(keep_preliminary(case, first, early, signal_histogram(answers, case.jury)))
         evidence, nulls = _train(case, answers)
@@ -105,7 +106,7 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
     plan, target, jury, clock, laboratory = case.plan, case.target, case.jury, case.clock, case.laboratory
     with clock.phase("membership attacks"):
         scored = run_battery(plan, evidence, jury, shows=target.shows)
-        choice = choose_secondary(scored, jury, plan.limits)
+        choice = choose_secondary(scored, jury, plan.limits, case.options.release)
         strongest = strongest_primary(scored)
         matrix = run_output_matrix(plan, target, evidence, jury)
     with clock.phase("controls and checks"):

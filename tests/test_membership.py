@@ -116,7 +116,11 @@ def test_the_combination_is_fitted_to_one_half_and_judged_on_the_other(leaky):
     white_box = sum(one.attack.card.access is Access.WEIGHTS for one in others)
     assert len(oracle.scores) == len(others) - white_box - 1  # the boundary's sample is left out too
     secondary = [one for one in others if one.role is Role.SECONDARY and not np.isnan(one.scores).any()]
-    assert choose_secondary(list(scored.values()), jury, LIMITS).chosen_from == len(secondary)
+    assert choose_secondary(list(scored.values()), jury, LIMITS, Access.WEIGHTS).chosen_from == len(secondary)
+    by_labels = [one for one in secondary if one.attack.card.access is Access.LABELS]
+    choice = choose_secondary(list(scored.values()), jury, LIMITS, Access.LABELS)
+    assert choice.chosen_from == len(by_labels) < len(secondary)
+    assert choice.attack_id in [one.attack.card.id for one in by_labels]
 
 
 def test_alone_or_without_its_oracle_the_combination_is_skipped(leaky):
@@ -165,7 +169,7 @@ def test_secondary_attacks_are_told_on_the_half_they_were_not_chosen_on():
     ran = [one.outcome for one in secondary if isinstance(one.outcome, Completed)]
     assert {outcome.evaluated_on for outcome in ran} == {"the reporting half"}
     assert all(sum(outcome.endpoints[0].estimate.n.values()) == 1000 for outcome in ran)
-    choice = choose_secondary(scored, simulated.jury, LIMITS)
+    choice = choose_secondary(scored, simulated.jury, LIMITS, Access.WEIGHTS)
     best = next(one for one in secondary if one.attack.card.id == choice.attack_id)
     reporting = ~simulated.jury.selection
     assert choice.reported_value.value == pytest.approx(

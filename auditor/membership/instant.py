@@ -74,7 +74,9 @@ class AtOnce:
     answer: InstantAnswer
 
 
-def answer_at_once(plan: Plan, answers: Answers, context: Context, jury: Jury, *, shows: Access) -> AtOnce:
+def answer_at_once(
+    plan: Plan, answers: Answers, context: Context, jury: Jury, *, shows: Access, release: Access
+) -> AtOnce:
     """Run what needs the target's answers only, and estimate what shadows may find.
 
     Args:
@@ -83,10 +85,11 @@ def answer_at_once(plan: Plan, answers: Answers, context: Context, jury: Jury, *
         context: What is known of the records without asking.
         jury: Who is evaluated.
         shows: The most that queries of the target show.
+        release: How the model will go out: no other attack competes for the best secondary one.
     """
     evidence = _before_shadows(answers, context)
     scored = tuple(_run(attack, plan, evidence, jury, shows) for attack in MEMBERSHIP)
-    choice = choose_secondary(scored, jury, plan.limits)
+    choice = choose_secondary(scored, jury, plan.limits, release)
     found = tail_estimates(answers, jury, plan.limits) if shows.includes(Access.SCORES) else ()
     sentence = f"Before any shadow is trained: {_best_told(scored, choice)}. {_tail_told(found)}"
     return AtOnce(evidence, scored, choice, InstantAnswer(tail=found, sentence=sentence))

@@ -275,8 +275,10 @@ def _upper_bound(endpoint: Endpoint, scores: Floats, jury: Jury, limits: Limits,
     return tpr_at_fpr_upper_bound(scores, jury.membership, limits.fpr, alpha)
 
 
-def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits) -> SecondaryChoice | None:
-    """The best secondary attack by AUC on the selecting half, and what it reaches on the other half.
+def choose_secondary(
+    scored: Sequence[Scored], jury: Jury, limits: Limits, release: Access
+) -> SecondaryChoice | None:
+    """The best secondary attack that a release allows, by AUC on the selecting half; what it reaches on the other.
 
     Attacks without a score for every record do not compete: a sample's AUC is of other records, and the combination has
     seen who of the selecting half is a member.
@@ -284,7 +286,10 @@ def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits) -> Se
     ran = [
         (one.attack.card, one.scores)
         for one in scored
-        if one.role is Role.SECONDARY and one.scores is not None and not np.isnan(one.scores).any()
+        if one.role is Role.SECONDARY
+        and release.includes(one.attack.card.access)
+        and one.scores is not None
+        and not np.isnan(one.scores).any()
     ]
     if not ran:
         return None

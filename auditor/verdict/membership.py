@@ -31,7 +31,6 @@ class AccessFacts:
         excess_significant: Paired excess over the owner-label null, beyond what that may have missed; None where it
             could not be tested.
         leans: Whether the owner-label null of this access leans above .5, if only with 80 % certainty.
-        best_secondary: A phrase about the best secondary attack, or empty.
         excess_tested: That excess less what the null may have missed, at the level of the test.
         attack: Title of the primary attack, or empty.
         random_split: Whether the owner states that chance alone told members from non-members.
@@ -46,7 +45,6 @@ class AccessFacts:
     matched_significant: bool | None = None
     excess_significant: bool | None = None
     leans: bool = False
-    best_secondary: str = ""
     excess_tested: Estimate | None = None
     attack: str = ""
     random_split: bool = False
