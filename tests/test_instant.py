@@ -37,7 +37,9 @@ def plan(*attacks):
 
 
 def answer(here, *attacks, shows=Access.SCORES):
-    return answer_at_once(plan(*attacks), here.evidence.target, here.evidence.context, here.jury, shows=shows, release=Access.WEIGHTS)
+    return answer_at_once(
+        plan(*attacks), here.evidence.target, here.evidence.context, here.jury, shows=shows, release=Access.WEIGHTS
+    )
 
 
 # --- the tail estimate -----------------------------------------------------------------------------------------------

@@ -275,9 +275,7 @@ def _upper_bound(endpoint: Endpoint, scores: Floats, jury: Jury, limits: Limits,
     return tpr_at_fpr_upper_bound(scores, jury.membership, limits.fpr, alpha)
 
 
-def choose_secondary(
-    scored: Sequence[Scored], jury: Jury, limits: Limits, release: Access
-) -> SecondaryChoice | None:
+def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits, release: Access) -> SecondaryChoice | None:
     """The best secondary attack that a release allows, by AUC on the selecting half; what it reaches on the other.
 
     Attacks without a score for every record do not compete: a sample's AUC is of other records, and the combination has
