@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from auditor.battery import title_of
+from auditor.battery.instant import AtOnce, answer_at_once, answer_with_shadows
 from auditor.battery.plan import probes_for, run_battery, run_inversion_battery, run_output_matrix
 from auditor.battery.rules import Ahead
 from auditor.case import Case, open_case, open_material, planned_before
 from auditor.checks import doubts_ahead, run_checks
 from auditor.comparison import Bench, advise, compare_all
 from auditor.compute import SILENT, Progress, one_thread
-from auditor.controls.panel import run_controls, secondary_note
+from auditor.controls.panel import run_controls
 from auditor.controls.planted_shadow import planted_shadow_control
 from auditor.dossier import Found, keep_preliminary, keep_report
 from auditor.findings import AuditReport, CanaryAudit, Check, ControlResult
@@ -22,8 +22,7 @@ from auditor.membership.evidence import Evidence, NullModels
 from auditor.membership.exposure import exposed_groups, exposed_records
 from auditor.membership.gather import PROBED_SHADOWS, run_probes
 from auditor.membership.implied import implied_epsilons
-from auditor.membership.instant import AtOnce, answer_at_once, answer_with_shadows
-from auditor.membership.measure import choose_secondary, class_exposure, signal_histogram, strongest_primary
+from auditor.membership.measure import class_exposure, signal_histogram, strongest_primary
 from auditor.membership.one_run import bound_epsilon
 from auditor.planning import AuditOptions, Preview, preview, settle_plan
 from auditor.policy_file import Policy, read_policy
@@ -106,7 +105,6 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
     plan, target, jury, clock, laboratory = case.plan, case.target, case.jury, case.clock, case.laboratory
     with clock.phase("membership attacks"):
         scored = run_battery(plan, evidence, jury, shows=target.shows)
-        choice = choose_secondary(scored, jury, plan.limits, case.options.release)
         strongest = strongest_primary(scored)
         matrix = run_output_matrix(plan, target, evidence, jury)
     with clock.phase("controls and checks"):
@@ -121,11 +119,11 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
     with clock.phase("defenses"):
         bench = Bench(plan, case.design, laboratory, target, evidence, scored, jury, case.workshop)
         defenses = compare_all(bench)
-    note = secondary_note(choice, title_of(choice.attack_id)) if choice else ""
-    facts = panel.facts(scored, evidence, jury, plan.limits, random_split=case.stated_random)
+    others = plan.given is None and plan.others > 0
+    facts = panel.facts(scored, evidence, jury, plan.limits, random_split=case.stated_random, others=others)
     rebuilt = inversion_facts(inverted.results, case.data.classes, person=case.data.class_is_person)
     verdicts = (
-        *decide_membership(facts, doubts, plan.limits, note),
+        *decide_membership(facts, doubts, plan.limits),
         *decide_inversion(rebuilt, doubts, shift=any(one.shift for one in facts)),
     )
     return Found(
@@ -133,7 +131,7 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
         histograms=signal_histogram(evidence.target, jury),
         verdicts=verdicts,
         instant=answer_with_shadows(first.answer, scored),
-        secondary_choice=choice,
+        secondary_choice=next(one.secondary for one in facts if one.access is case.options.release),
         exposure=class_exposure(strongest, jury, case.data.classes, plan.limits),
         record_exposure=exposed,
         group_exposure=exposed_groups(exposed, jury, case.digests, case.key),

@@ -1,7 +1,7 @@
 """Canaries: records that the owner adds to the training set by logged coin flips, and what the model kept of them.
 
 The coins make an experiment of the training run: which canaries are in is chance and nothing else, so that an attack
-that tells them apart bounds the epsilon of the training from below (DESIGN 7.10). The canaries imitate records at risk:
+that tells them apart bounds the epsilon of the training from below (rule 10). The canaries imitate records at risk:
 mislabelled ones, and ones unlike any other. They are no members: `train/` of the data folder stays without them.
 """
 

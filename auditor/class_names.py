@@ -15,13 +15,12 @@ from pathlib import Path
 
 from auditor.errors import InputError
 from auditor.records import printable, read_text
-from auditor.sources.stated import StatedLabels
+from auditor.sources.stated import MAX_NAME, StatedLabels
 
-__all__ = ["MAX_CLASSES", "MAX_NAME", "ClassList", "ClassOrder", "ClassOrders", "list_classes", "read_class_names"]
+__all__ = ["MAX_CLASSES", "ClassList", "ClassOrder", "ClassOrders", "list_classes", "read_class_names"]
 
 CLASSES_FILE = "classes.txt"
 MAX_CLASSES = 100_000
-MAX_NAME = 200
 
 
 class ClassOrder(StrEnum):

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -23,9 +24,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, resource_tracker
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,7 @@ Item = TypeVar("Item")
 
 _LOCK_NAME = "lock"
 _DRAFT = ".privaudit-draft"  # a name that nobody gives a file of theirs
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _WATCH_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
@@ -208,9 +210,9 @@ class RunFolder:
         What a scan that was killed had half written is removed.
 
         Raises:
-            InputError: another scan is using the folder.
+            InputError: another scan is using the folder, or it cannot be written.
         """
-        with self.path(_LOCK_NAME).open("w") as handle:
+        with self._open_lock() as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -219,6 +221,15 @@ class RunFolder:
                 ) from error
             self._remove_drafts()
             yield
+
+    def _open_lock(self) -> TextIO:
+        try:
+            return self.path(_LOCK_NAME).open("w")
+        except OSError as error:
+            raise InputError(
+                f"Run folder {self.root} cannot be written: {error.strerror}.",
+                "Change its permissions, or choose another --run-dir.",
+            ) from error
 
     def _remove_drafts(self) -> None:
         for path in self.root.rglob(f".*{_DRAFT}"):
@@ -276,7 +287,11 @@ def _is_shared(path: Path, array: Array) -> bool:
 
 
 def rename_into_place(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file of its own beside `path`, and give it that name when it is safely on disk."""
+    """Let `write` fill a temporary file of its own beside `path`, and give it that name when it is safely on disk.
+
+    Raises:
+        OSError: it could not be written, with the number of the error and `path`.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_DRAFT)
     os.close(handle)
     temporary = Path(name)
@@ -285,8 +300,19 @@ def rename_into_place(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else _number_in(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _number_in(error: SafetensorError) -> int | None:
+    """The number of the system's error; safetensors tells it in its text only."""
+    found = _OS_ERROR.search(str(error))
+    return None if found is None else int(found[1])
 
 
 @dataclass(frozen=True)
@@ -334,7 +360,7 @@ class Workers:
         progress.finish(task)
 
     def _run(self, function: Callable[[Item], None], items: Sequence[Item], done: Callable[[], None]) -> None:
-        with _interrupts_ignored():
+        with _interrupts_wait():
             futures = [self.pool.submit(_timed, function, item) for item in items]
         try:
             for future in as_completed(futures):
@@ -354,16 +380,17 @@ def _timed(function: Callable[[Item], None], item: Item) -> float:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C while workers start (`submit` does that): they inherit it, before `_settle_worker` can say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait while workers start (`submit` does that): they inherit it, before `_settle_worker` can say so.
+
+    Waiting and not ignored: an interrupt of that very moment must not be lost.
+    """
+    resource_tracker.ensure_running()  # else `submit` starts it, and that lets interrupts in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _settle_worker(parent: int) -> None:

@@ -31,7 +31,7 @@ class UnfitDefenseError(Exception):
 
 @dataclass(frozen=True)
 class Holding:
-    """What the defender of one model holds (DESIGN 7.12).
+    """What the defender of one model holds (rule 12 of docs/rules-of-evidence.md).
 
     Attributes:
         members: What that model was trained on. Only defenses that use members read them.

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
+from auditor.battery.instant import AtOnce, not_inverted_yet, undecided
 from auditor.case import Case
 from auditor.comparison import not_planned
 from auditor.difference.kept_scores import SCORES_NAME, arrays_of, stamp_of
@@ -48,7 +49,6 @@ from auditor.instrument import last_selftest
 from auditor.intake import by_number, published
 from auditor.inversion.workshop import Inversions
 from auditor.laboratory import is_probe
-from auditor.membership.instant import AtOnce, not_inverted_yet, undecided
 from auditor.membership.measure import Scored
 from auditor.planning import plan_facts
 from auditor.policy import severity_of

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import torch
 
+from auditor.checkpoint.config import read_config
+from auditor.checkpoint.preprocessing import agreed_preprocessing
 from auditor.checkpoint.weights import locate
 from auditor.compute import digest
 from auditor.errors import InputError
-from auditor.findings import DataFacts
+from auditor.findings import DataFacts, Preprocessing
+from auditor.records import Records
 from auditor.shadows import AuditSet
 from auditor.signals import accuracy
 from auditor.splits import ClassOrder, Splits, key_fingerprint, load_splits, record_id
+from auditor.splits_file import read_splits_file
 from auditor.stats.intervals import proportion
 from auditor.target import Target, load_target
 
@@ -25,19 +29,21 @@ def open_inputs(
 ) -> tuple[Target, Splits]:
     """Load the target and the splits that belong to it.
 
-    Preprocessing stated in `splits.toml` goes before the checkpoint's own; a class order that the folder names leave
-    open is decided by the target's accuracy.
+    How images are preprocessed is settled first, from `splits.toml` and the checkpoint's `config.json`, so that images
+    of other sizes are brought to theirs in the same way; a class order that the folder names leave open is decided by
+    the target's accuracy.
 
     Raises:
         InputError: either cannot be used, or they do not belong together.
     """
-    locate(checkpoint)  # what is not there is refused before the data is read
-    splits = load_splits(data)
+    weights = locate(checkpoint)  # what is not there is refused before the data is read
+    preprocessing = _preprocessing(weights.folder, data)
+    splits = load_splits(data, preprocessing=preprocessing)
     _refuse_augmented_features(splits)
     target = load_target(
         checkpoint,
         arch=arch,
-        preprocessing=splits.settings.stated_preprocessing(),
+        preprocessing=preprocessing,
         num_classes=None,
         device=device,
         trust=trust,
@@ -55,6 +61,11 @@ def open_inputs(
             "Write classes.txt: one class name per line, in the order of the model's outputs.",
         )
     return target, _in_class_order(target, splits)
+
+
+def _preprocessing(model: Path, data: Path) -> Preprocessing | None:
+    """What both folders say; None where that is not enough, which is told once the data are known to be there."""
+    return agreed_preprocessing(read_splits_file(data).preprocessing, read_config(model), data)
 
 
 def _refuse_augmented_features(splits: Splits) -> None:
@@ -89,12 +100,14 @@ def _correct(target: Target, splits: Splits) -> int:
 
 
 def data_digest(splits: Splits) -> str:
-    """What data this is, by the content and labels of every role."""
+    """What data this is, by the content, labels and groups of every role."""
     roles = (splits.members, splits.non_members, splits.population, splits.public, splits.validation)
-    parts = [
-        None if records is None else (b"".join(records.digests).hex(), records.labels.tolist()) for records in roles
-    ]
-    return digest(parts, splits.class_names)
+    return digest([None if records is None else _parts(records) for records in roles], splits.class_names)
+
+
+def _parts(records: Records) -> tuple[str, list[int], list[int] | None]:
+    groups = None if records.groups is None else records.groups.tolist()
+    return b"".join(records.digests).hex(), records.labels.tolist(), groups
 
 
 def data_facts(splits: Splits, audit_set: AuditSet, key: bytes) -> DataFacts:

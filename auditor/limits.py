@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["LEAST_CLASSES", "Limits", "SeverityRow", "SeverityTable", "declared", "declared_share"]
 
-LEAST_CLASSES = 20  # for an interval over classes (DESIGN 7.11)
+LEAST_CLASSES = 20  # for an interval over classes (rule 11 of docs/rules-of-evidence.md)
 
 
 def declared(number: float) -> str:
@@ -28,7 +28,7 @@ def declared_share(share: float) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """What decides a verdict: limits, levels and sizes; every one is printed (DESIGN 7.2, 7.8)."""
+    """What decides a verdict: limits, levels and sizes; every one is printed (rules 2 and 8)."""
 
     auc: float = 0.60
     tpr: float = 0.05

@@ -6,7 +6,7 @@ may change): the TPR at 1 % FPR, or the AUC. The highest row that holds is the s
 
 Lower interval bounds decide, never point estimates and never the best of many attacks: only primary endpoints whose
 test rejected after correction count, of attacks usable at the release. So a leak inherited from lesser access
-counts with the endpoints of that access.
+counts with the endpoints of that access, and not with those of its own that the verdict did not attribute to the model.
 
 `judge` is the only gate: `privaudit gate` and `privaudit scan` both go through it. The rules are in `auditor.gate`.
 """
@@ -35,7 +35,7 @@ from auditor.gate import conditions
 from auditor.gate.hearing import Hearing
 from auditor.gate.leaks import limit_on, limits_on_inversion, measured, why_no_tpr
 from auditor.gate.numbers import metric_in_words, with_interval
-from auditor.gate.ruling import NOT_COMPARED, Gate, Ruling, Unjudged
+from auditor.gate.ruling import NOT_COMPARED, Gate, Note, Ruling, Unjudged
 from auditor.limits import Limits, SeverityRow, SeverityTable
 from auditor.policy_file import Policy, Waiver
 from auditor.threat import Access
@@ -65,7 +65,7 @@ def judge(
         report: The audit.
         policy: What is asked; None: nothing but `fail_on`, by the report's own table.
         now: The present moment, with its time zone; decides ages and waivers.
-        fail_on: The least severity that fails, instead of the policy's.
+        fail_on: The least severity that fails; where the policy states one too, the lower of both.
         baseline: The report of the last release.
         kept: The scores beside the baseline and beside the report (`auditor.difference.kept_scores.read_kept`).
         named: What a reader knows the policy by.
@@ -73,7 +73,7 @@ def judge(
 
     Raises:
         ValueError: `fail_on` is `Severity.NONE`, which no audit could pass, or there is nothing to judge by.
-        InputError: the baseline is no report of the same model slot.
+        InputError: the baseline is no report of the same model slot, or is of this very audit.
     """
     if fail_on is Severity.NONE:
         raise ValueError("a gate that fails on severity none cannot be passed")
@@ -90,9 +90,19 @@ def judge(
         policy=named,
         compared=compared,
         unjudged=tuple(_unjudged(hearing, policy, rulings)),
-        idle_baseline=baseline is not None and hearing.policy.gate.no_worse_than_last is None,
+        remarks=tuple(_remarks(hearing, fail_on)),
         mode=hearing.policy.gate.mode,
     )
+
+
+def _remarks(hearing: Hearing, fail_on: Severity | None) -> Iterator[Note]:
+    """What was given in vain, or beside something else."""
+    stated = hearing.policy.gate.fail_on
+    if fail_on is not None and stated is not None and stated != fail_on:
+        told = f"the policy fails from {stated} on, and --fail-on from {fail_on} on; the lower of both counts."
+        yield Note("severity", told)
+    if told := conditions.told_of_baseline(hearing):
+        yield Note("baseline", told)
 
 
 def _unjudged(hearing: Hearing, policy: Policy | None, rulings: Sequence[Ruling]) -> Iterator[Unjudged]:
@@ -116,7 +126,8 @@ def _unjudged(hearing: Hearing, policy: Policy | None, rulings: Sequence[Ruling]
 def _rulings(hearing: Hearing, policy: Policy | None, fail_on: Severity | None) -> Iterator[Ruling]:
     """Every rule that is asked, what leaks first."""
     stated = hearing.policy.gate.fail_on
-    least = fail_on or (None if stated is None else Severity(stated))
+    asked = [one for one in (fail_on, None if stated is None else Severity(stated)) if one is not None]
+    least = min(asked, key=lambda one: one.rank, default=None)
     if policy is not None:
         yield from _limits(hearing)
     if least is not None:
@@ -170,13 +181,13 @@ def severity_of(
         table: What each severity asks for.
     """
     leaking = {
-        verdict.access
+        verdict.access: verdict.inherited_from is None
         for verdict in verdicts
         if verdict.family is Family.MEMBERSHIP and verdict.state is VerdictState.LEAK_FOUND
     }
     if release not in leaking:
         return Severity.NONE
-    usable = [result for result in _primary_at(membership, release) if result.card.access in leaking]
+    usable = [result for result in _primary_at(membership, release) if leaking.get(result.card.access, False)]
     endpoints = list(_rejected_endpoints(usable))
     for name, row in reversed(table.rows):
         if any(_reaches(endpoint, row) for endpoint in endpoints):

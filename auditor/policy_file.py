@@ -61,6 +61,11 @@ __all__ = [
 
 _SHARED_FILE = "pyproject.toml"
 _HOURS = {"h": 1, "d": 24, "w": 24 * 7}
+# what a reader sees: neither space, control, mark of direction or joining, nor a letter that is drawn as nothing
+_SEEN = (
+    r"[^\s\u0000-\u001f\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]"
+)
 _AGE = r"^[1-9][0-9]{0,3}[hdw]$"
 
 Rule: TypeAlias = Literal[
@@ -116,7 +121,7 @@ def _age(told: str) -> str:
 
 
 def _said(reason: str) -> str:
-    if not reason.strip():
+    if not any(char.isprintable() for char in re.findall(_SEEN, reason)):
         raise ValueError("it must say why")
     return reason
 
@@ -142,7 +147,7 @@ class InversionLimits(Section):
 
 
 class LimitsSection(Section):
-    """What upper bounds must stay under (DESIGN 7.8)."""
+    """What upper bounds must stay under (rule 8 of docs/rules-of-evidence.md)."""
 
     auc: float = Field(default=Limits.auc, gt=0.5, lt=1)
     tpr_at_fpr: TprLimits = TprLimits()
@@ -213,7 +218,7 @@ class Waiver(Section):
     """A rule that need not be met, why, and the last day on which that holds. Always printed."""
 
     rule: Rule
-    reason: Annotated[str, AfterValidator(_said)] = Field(max_length=500, json_schema_extra={"pattern": r"\S"})
+    reason: Annotated[str, AfterValidator(_said)] = Field(max_length=500, json_schema_extra={"pattern": _SEEN})
     expires: date
 
     def holds(self, day: date) -> bool:

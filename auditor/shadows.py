@@ -1,7 +1,7 @@
 """The audit set and the design of the shadows: who is evaluated, and who trains on whom.
 
 Each audit record is IN for half the shadows, drawn in complementary pairs; every other member is in all of them, so
-that a shadow has the target's training size (DESIGN 7.1). Null models train on members only (7.4). Where the owner
+that a shadow has the target's training size (rule 1). Null models train on members only (rule 4). Where the owner
 gives the shadows (`auditor.given_shadows`), who trained on whom is given too, and `Coverage` says who can be evaluated.
 """
 
@@ -220,7 +220,7 @@ def null_halves(audit_set: AuditSet, rng: np.random.Generator) -> Flags:
 
 @dataclass(frozen=True)
 class Planting:
-    """Records of the reference half that one shadow learns under a wrong class, if a coin says so (DESIGN 7.5).
+    """Records of the reference half that one shadow learns under a wrong class, if a coin says so (rule 5).
 
     Attributes:
         rows: Position of each among the reference records, int64 [planted].

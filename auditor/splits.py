@@ -28,14 +28,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from auditor.class_names import MAX_NAME, ClassList, ClassOrder, ClassOrders, list_classes
+from auditor.class_names import ClassList, ClassOrder, ClassOrders, list_classes
 from auditor.errors import InputError
+from auditor.findings import Preprocessing
 from auditor.records import Records, key_fingerprint, load_key, printable, record_id
 from auditor.sources.entries import Entry, Form, SplitRole, find_entries
 from auditor.sources.folder import list_folder
 from auditor.sources.images import ImageRole, Traces, common_form, read_images, survey, traces_of
 from auditor.sources.npz import read_npz
-from auditor.sources.stated import ArrayRole, StatedLabels
+from auditor.sources.stated import MAX_NAME, ArrayRole, StatedLabels
 from auditor.sources.table import read_table
 from auditor.sources.tar_shards import TarImages
 from auditor.splits_file import DataSection, Recipe, SplitsFile, read_splits_file
@@ -78,6 +79,8 @@ class Splits:
         test_as_read: Digest of every record of the test split in the order of reading, the dropped ones included; all
             records of the train split are members.
         traces: What their files are like, where both are images that are stored in one way.
+        not_turned: How many images, in all roles, have an EXIF orientation that is not followed.
+        one_form: Whether both come in one form: a class folder is read class by class, a table as it is.
     """
 
     members: Records
@@ -94,6 +97,8 @@ class Splits:
     class_orders: ClassOrders | None = None
     test_as_read: tuple[bytes, ...] = ()
     traces: Traces | None = None
+    not_turned: int = 0
+    one_form: bool = True
 
     @property
     def num_classes(self) -> int:
@@ -144,12 +149,14 @@ def _relabelled(records: Records, table: npt.NDArray[np.int64]) -> Records:
     return replace(records, labels=np.where(records.labels < 0, records.labels, table[records.labels]))
 
 
-def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
+def load_splits(folder: Path, *, num_classes: int | None = None, preprocessing: Preprocessing | None = None) -> Splits:
     """Read a data folder.
 
     Args:
         folder: Laid out as the module says.
         num_classes: How many classes the model has, where known; checked against the classes found.
+        preprocessing: What the model does with images, where known; images that have to be resized are so for it.
+            Without it, `splits.toml` alone decides.
 
     Returns:
         The splits, decoded and in memory, with every promise of `Splits` checked.
@@ -167,7 +174,7 @@ def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
     sources = {role: entry.path for role, entry in entries.items()}
     classes = _classes(folder, material, num_classes)
     labels = {role: _labels(role, part, classes) for role, part in material.items()}
-    records = _decode(material, labels, settings)
+    records = _decode(material, labels, settings, preprocessing)
     _check_shapes(records, sources)
     kept, dropped = _disjoint(records, sources)
     return Splits(
@@ -185,6 +192,8 @@ def load_splits(folder: Path, *, num_classes: int | None = None) -> Splits:
         class_orders=classes.orders,
         test_as_read=records[SplitRole.TEST].digests,
         traces=traces_of(material[SplitRole.TRAIN], material[SplitRole.TEST]),
+        not_turned=sum(part.not_turned for part in material.values() if isinstance(part, ImageRole)),
+        one_form=entries[SplitRole.TRAIN].form is entries[SplitRole.TEST].form,
     )
 
 
@@ -270,11 +279,12 @@ def _decode(
     material: Mapping[SplitRole, ImageRole | ArrayRole],
     labels: Mapping[SplitRole, npt.NDArray[np.int64]],
     settings: SplitsFile,
+    preprocessing: Preprocessing | None,
 ) -> dict[SplitRole, Records]:
     inputs = {role: part.inputs for role, part in material.items() if isinstance(part, ArrayRole)}
     images = {role: part for role, part in material.items() if isinstance(part, ImageRole)}
     if images:
-        form = common_form(list(images.values()), settings.preprocessing)
+        form = common_form(list(images.values()), settings.preprocessing, preprocessing)
         inputs |= {role: read_images(part, form) for role, part in images.items()}
     return {role: Records.of(inputs[role], labels[role], part.groups) for role, part in material.items()}
 

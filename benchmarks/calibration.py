@@ -1,4 +1,4 @@
-"""Do the rules of evidence (DESIGN 7) keep what they promise? Simulations, from signals and from training to verdict.
+"""Do the rules of evidence keep what they promise? Simulations, from signals and from training to verdict.
 
     python benchmarks/calibration.py --run-dir RUN --workers 2     simulate what is missing, print the tables
     python benchmarks/calibration.py --run-dir RUN --report        the tables of what is there

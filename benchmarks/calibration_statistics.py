@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 
 _CONFIDENCE = 0.95
 _ERROR = 0.01  # of a bound: 5 % over the five primary endpoints
-_TEST_LEVEL = 0.0125  # DESIGN 7.3
+_TEST_LEVEL = 0.0125  # rule 3
 _POWER = 0.8
 _STRATA = 10
 

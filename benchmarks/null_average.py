@@ -1,6 +1,6 @@
 """Does averaging a non-member's score over two null models, and a member's over one, bias the owner-label null?
 
-DESIGN 7.4 first asked for it. Here members and non-members are exchangeable, two null models score each record with
+Rule 4 first asked for it. Here members and non-members are exchangeable, two null models score each record with
 skewed between-model noise, and the AUC is taken (a) with averages for non-members, (b) with one model per record, on a
 coin for non-members. Run: python benchmarks/null_average.py
 """

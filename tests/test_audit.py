@@ -17,7 +17,7 @@ from auditor.audit import AuditOptions, audit
 from auditor.battery import CARDS, INVERSION, MEMBERSHIP
 from auditor.defense import Applied, Holding
 from auditor.defenses import DEFENSES
-from auditor.findings import AuditReport, Family, VerdictState
+from auditor.findings import AuditReport, Family, Measurement, VerdictState
 from auditor.report import write_outputs
 from auditor.splits import load_splits
 from auditor.target import load_target, save_target
@@ -78,6 +78,25 @@ def test_every_part_of_the_audit_is_there(report):
     assert all(result.reason for result in report.inversion if result.status == "skipped")
     assert report.inversion_setup is not None
     assert all(timing.cpu_seconds > 0 for timing in report.timings if timing.phase == "train shadows")
+
+
+def measurements(value):
+    """Whatever the JSON holds that has the fields of a measurement."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if isinstance(value, dict) and value.keys() == Measurement.model_fields.keys():
+        yield Measurement.model_validate(value)
+    for one in inside:
+        yield from measurements(one)
+
+
+def test_every_share_says_that_it_is_one_and_no_auc_does(report):
+    found = list(measurements(report.model_dump(mode="json")))
+    shares = {one.name: one.unit for one in found if one.estimate.method == "Clopper-Pearson"}
+    aucs = {one.name: one.unit for one in found if "AUC" in one.name}
+    assert len(shares) > 5
+    assert set(shares.values()) == {"share"}
+    assert len(aucs) > 5
+    assert set(aucs.values()) == {""}
 
 
 def test_a_model_that_learned_its_members_well_is_judged_by_its_recipe(report):

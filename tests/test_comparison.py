@@ -8,6 +8,7 @@ import pytest
 from auditor import comparison
 from auditor.audit import AuditOptions, audit
 from auditor.comparison.advice import advise
+from auditor.comparison.costs import LABELS_KEPT
 from auditor.defense import UnfitDefenseError
 from auditor.findings import (
     DefenseCard,
@@ -22,7 +23,7 @@ from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 from tests.digits import parts, trained_weights, write_splits
 
-MEASURED = ("mmd-mixup", "calor", "mid", "aeppt", "top-3")
+MEASURED = ("mmd-mixup", "calor", "mid", "aeppt", "top-3", "labels-only")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def options(world, run, **changes):
             "budget": "quick",
             "device": "cpu",
             "run_dir": folder / run,
-            "attacks": ("gap", "loss", "rmia", "lira-scores", "lira-weights"),
+            "attacks": ("gap", "label-noise", "loss", "rmia", "lira-scores", "lira-weights"),
             "defenses": MEASURED,
             **changes,
         }
@@ -100,6 +101,19 @@ def test_the_strongest_attack_is_chosen_on_one_half_and_told_of_the_other(report
         assert one.chosen_from >= 1
 
 
+def test_attacks_on_labels_that_no_defense_is_refitted_for_compete_where_labels_alone_go_out(results):
+    """Not through others, for whose shadows their many questions would have to be put anew."""
+    chosen_from = {
+        name: {one.access: one.chosen_from for one in result.strongest if one.access is not Access.WEIGHTS}
+        for name, result in results.items()
+    }
+    assert chosen_from["labels-only"] == {Access.LABELS: 2, Access.SCORES: 2}
+    assert {one[Access.LABELS] for name, one in chosen_from.items() if name != "labels-only"} == {1}
+    at_labels = next(one for one in results["labels-only"].strongest if one.access is Access.LABELS)
+    assert at_labels.attack_id == at_labels.undefended_attack_id
+    assert at_labels.change.value == 0
+
+
 def test_defenses_have_their_own_probes(results):
     probes = {name: [one.status for one in result.probes] for name, result in results.items() if result.probes}
     assert set(probes) == {"mmd-mixup", "calor", "mid", "aeppt"}
@@ -148,7 +162,7 @@ def test_defenses_that_the_plan_does_without_are_named_with_the_reason(report):
     left = {one.card.id: (one.status, one.reason) for one in report.defenses_not_planned}
     assert set(left) == {row.card.id for row in comparison.DEFENSES} - set(MEASURED)
     assert left["memguard"] == ("skipped", "runs from --budget thorough")
-    assert left["labels-only"] == ("skipped", "not asked for")
+    assert left["purifier"] == ("skipped", "not asked for")
 
 
 def test_what_did_not_run_through_a_defense_is_named():
@@ -175,7 +189,7 @@ def estimate(value, spread=0.02):
     return Estimate(value, value - spread, value + spread, 0.95, "made up", {"members": 500, "non-members": 500})
 
 
-def result(name, leak, accuracy, *, access=Access.SCORES, told=None, probes=()):
+def result(name, leak, accuracy, *, access=Access.SCORES, told=None, probes=(), **changes):
     card = DefenseCard(
         id=name, title=name, paper=None, fidelity=Fidelity.OWN, acts_on="output", counts_for=(Access.SCORES,)
     )
@@ -197,6 +211,7 @@ def result(name, leak, accuracy, *, access=Access.SCORES, told=None, probes=()):
         probes=probes,
         accuracy_change=estimate(accuracy),
         accuracy_change_at_choice=estimate(accuracy),
+        **changes,
     )
 
 
@@ -243,9 +258,34 @@ def test_what_is_not_stopped_is_named():
 
 def test_numbers_and_records_are_told_once_and_no_change_is_no_number():
     labels = result("labels-only", 0.6, 0.0)
-    still = replace(labels.accuracy_change, value=0.0, low=0.0, high=0.0)
+    still = replace(labels.accuracy_change, value=0.0, low=0.0, high=0.0, method=LABELS_KEPT)
     (advice,) = advise([labels.model_copy(update={"accuracy_change": still})])
-    assert advice.sentence.startswith("Releasing labels only: the strongest attack that knows of it (RMIA (online))")
-    assert advice.sentence.count("both on 500 members and 500 non-members") == 1
+    assert advice.sentence.startswith("Releasing labels only: the strongest of 5 attacks on labels (RMIA (online))")
+    assert "one seed" not in advice.sentence
+    assert advice.sentence.count(", on 500 members and 500 non-members") == 1
     assert "Accuracy does not change (" in advice.sentence
     assert "leaks less" not in advice.sentence
+
+
+def test_what_stands_beside_a_retrained_model_is_named():
+    """A twin is not the audited file, and what was trained once speaks of one training."""
+    (advice,) = advise([result("good", 0.6, -0.01, baseline="twin", shadows=8)])
+    assert advice.sentence.startswith("This model retrained once with good: the strongest of 5 attacks refitted to it")
+    assert "for an undefended twin, retrained alike (8 shadows each), on 500 members" in advice.sentence
+    assert "−1.0 points (−3.0 to +1.0;" in advice.sentence
+    assert "one seed" not in advice.sentence
+    (advice,) = advise([result("good", 0.6, -0.01)])
+    assert advice.sentence.startswith("This file with good: ")
+    assert advice.sentence.endswith("That speaks of this file, one seed.")
+    assert "twin" not in advice.sentence
+
+
+def test_where_nobody_is_advised_the_two_that_leak_least_are_named_and_the_rest_counted():
+    probe = DefenseProbeResult(id="p", title="Jitter", access=Access.LABELS, status="completed", auc=estimate(0.9))
+    dear = [result(f"{name} " * 12, 0.6 + 0.01 * at, -0.2, probes=(probe,)) for at, name in enumerate("dcba")]
+    (advice,) = advise(dear[::-1])
+    named = [one.card.title in advice.not_stopped for one in dear]
+    assert named == [True, True, False, False]
+    assert advice.not_stopped.startswith("Not stopped: Jitter against d")
+    assert advice.not_stopped.endswith("; 2 more in the section on defenses.")
+    assert len(advice.not_stopped) < 600

@@ -3,9 +3,11 @@
 Worker processes import this module, so the heavier rooms are imported where they are needed.
 """
 
+import errno
 import fcntl
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from auditor import compute
 from auditor.compute import SILENT, Clock, RunFolder, Workers, default_workers, one_thread, rename_into_place
 from auditor.errors import InputError, WorkerKilledError
 
@@ -252,6 +255,35 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: folder.write_arrays("signals", {"a": np.zeros(10_000)}),
+        lambda folder: folder.write_text("signals", "x" * 10_000),
+    ],
+    ids=["arrays", "text"],
+)
+def test_a_disk_that_takes_no_more_is_told_with_the_file(tmp_path, write):
+    folder = RunFolder.create(tmp_path / "run")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / "run" / "signals"))
+    assert not list(folder.root.iterdir())
+
+
+def test_a_run_folder_that_takes_no_lock_is_told(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    (folder.root / "lock").mkdir()
+    with pytest.raises(InputError, match="cannot be written") as caught, folder.lock():
+        pass
+    assert "--run-dir" in caught.value.hint
+
+
 def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append((os.fstat(handle).st_ino, (tmp_path / "a").exists())))
@@ -357,3 +389,8 @@ def test_the_threads_of_the_caller_are_given_back_whatever_happens():
         assert (threads(fails=False), torch.get_num_threads()) == (1, 3)
     finally:
         torch.set_num_threads(before)
+
+
+def test_an_interrupt_while_workers_start_waits_and_is_not_lost():
+    with pytest.raises(KeyboardInterrupt), compute._interrupts_wait():
+        os.kill(os.getpid(), signal.SIGINT)

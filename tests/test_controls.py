@@ -13,6 +13,7 @@ from auditor.findings import Role, Void
 from auditor.limits import Limits
 from auditor.membership.evidence import NullModels
 from auditor.membership.measure import correct_primaries, run_attack
+from auditor.report.text import cell, unit_of
 from auditor.threat import Access
 from tests.worlds import attack, world
 
@@ -33,6 +34,14 @@ def test_blind_control_sees_a_shift_that_is_there(shift, status, voids):
     blind = blind_control(features(jury, shift, seed=3), jury, 0, LIMITS)
     assert (blind.result.status, blind.result.voids) == (status, voids)
     assert blind.shift is (status != "pass")
+
+
+def test_an_auc_of_disjoint_pairs_is_no_share():
+    jury = world().jury
+    (found,) = blind_control(features(jury, 50.0), jury, 0, LIMITS).result.measurements
+    assert found.estimate.method == "Clopper-Pearson on disjoint pairs"
+    assert unit_of(found) == ""
+    assert "%" not in cell(found.estimate, unit_of(found))
 
 
 def test_matched_test_needs_pairs_that_look_alike():
@@ -78,9 +87,23 @@ def test_a_slight_shift_makes_the_null_lean_before_it_is_suspected(shift, leans)
     )
     assert (excess.shift, excess.leans) == (False, leans)
     told = owner_label_result([excess], simulated.jury)
-    assert told.status == "pass"
+    assert told.status == ("pass" if leans else "warn")
     assert ("which may be chance" in told.sentence) is leans
     assert "less than 80 % of it" in told.sentence
+
+
+@pytest.mark.parametrize(
+    ("leak", "shift", "status"), [(0, -0.9, "warn"), (2, -2, "fail"), (0, 0, "pass")], ids=["masks", "hides", "even"]
+)
+def test_a_split_that_takes_from_the_auc_is_told_and_hides_no_leak(leak, shift, status):
+    simulated = world(leak=leak, shift=shift)
+    models = NullModels(simulated.nulls, simulated.halves)
+    loss = replace(attack("loss"), primary=True)
+    excess = owner_label_excess(loss, simulated.evidence, models, simulated.jury, LIMITS, 0)
+    told = owner_label_result([excess], simulated.jury)
+    assert told.status == status
+    assert excess.masks is ("order non-members above members" in told.sentence) is (status != "pass")
+    assert told.voids == ((Void.NOTHING_FOUND,) if status == "fail" else ())
 
 
 def test_null_models_that_missed_a_fifth_of_a_shift_make_no_leak():

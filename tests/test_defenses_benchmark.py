@@ -112,9 +112,9 @@ def result(name, *, lira=(0.9, 0.6, 0.6), gap=0.75, best=0.6, probe=0.6, factor=
             inversion("miface", "Probability of the class by the evaluation networks", 0.5, seen, classes=10),
         ),
         costs=(
-            Measurement(name="Accuracy on non-members, undefended", estimate=number(0.5)),
-            Measurement(name="Accuracy on non-members, defended", estimate=number(0.5 - lost)),
-            Measurement(name="Labels changed", estimate=number(swapped)),
+            Measurement(name="Accuracy on non-members, undefended", estimate=number(0.5), unit="share"),
+            Measurement(name="Accuracy on non-members, defended", estimate=number(0.5 - lost), unit="share"),
+            Measurement(name="Labels changed", estimate=number(swapped), unit="share"),
         ),
     )
 
@@ -129,7 +129,7 @@ def results(*defenses, world="cifar10", images=True):
             images=images,
             plan=plan,
             checks=(),
-            evaluators=(Measurement(name="plain", estimate=number(0.6)),),
+            evaluators=(Measurement(name="plain", estimate=number(0.6), unit="share"),),
             defenses=(one,),
             cpu_seconds=60.0,
         )

@@ -205,7 +205,7 @@ def test_the_command_tells_every_number_with_its_interval(tmp_path, capsys):
     assert lines[6].startswith(
         "unpaired  the old report has no scores.safetensors beside it; keep the run folders (--run-dir), "
     )
-    assert "verdict   membership, weights: leak found, was nothing found" in lines
+    assert "verdict   membership, weights: leak found, was nothing found. About membership: leak found." in lines
     numbers = [line for line in lines if line.startswith("primary")]
     assert len(numbers) == 2
     assert all("95\u00a0% interval" in line and "unpaired" in line and "1,000" in line for line in numbers)

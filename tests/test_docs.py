@@ -1,6 +1,7 @@
 """The documentation is true: its commands parse, the cheap ones run, its links lead somewhere, its code works."""
 
 import re
+import runpy
 import shlex
 import shutil
 import tomllib
@@ -11,6 +12,7 @@ import click
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from auditor import cli
 from auditor.battery import papers
@@ -35,6 +37,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 SAMPLES = sorted((ROOT / "sample_models").glob("*/README.md"))
 CHEAP = {"attacks", "card", "defenses", "diff", "gate", "inspect", "plan", "render"}
 NOT_HERE = ("--canaries", "--shadows")  # such a plan needs folders that no page makes
+CITED = re.compile(r"\b[Rr]ules? (\d+(?:(?:, | and | to )\d+)*)")
+NUMBER = re.compile(r"\d+")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
@@ -103,6 +107,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "privaudit.toml").write_text(blocks(DOCS / "choose-a-policy.md", "toml")[0], encoding="utf-8")
     network = next(block for block in blocks(DOCS / "bring-your-own-model.md", "python") if "def make" in block)
     (folder / "network.py").write_text(network, encoding="utf-8")
+    save_file(runpy.run_path(str(folder / "network.py"))["make"]().state_dict(), folder / "mine.safetensors")
     return folder
 
 
@@ -157,6 +162,64 @@ def test_the_index_names_every_page():
 
 def test_a_new_reader_finds_the_index():
     assert "(docs/README.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_rule_that_is_cited_is_in_the_rules_of_evidence():
+    rules = re.findall(r"^## (\d+)\. ", (DOCS / "rules-of-evidence.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rules == [str(number) for number in range(1, 14)]
+    sources = [
+        path for folder in ("auditor", "reference_attacks", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+    ]
+    texts = {path: path.read_text(encoding="utf-8") for path in [*sources, *(DOCS / "decisions").glob("*.md")]}
+    cited = {
+        (number, path)
+        for path, text in texts.items()
+        for found in CITED.findall(text)
+        for number in NUMBER.findall(found)
+    }
+    assert len(cited) > 40
+    assert {(number, path.name) for number, path in cited if number not in rules} == set()
+    assert [path.name for path, text in texts.items() if re.search(r"\bDESIGN(\.md| \d| section)", text)] == []
+
+
+def test_the_map_of_rooms_is_that_of_the_import_contract():
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    table = re.findall(
+        r"^\| (`.*?) \|", page.partition("\n## Rooms")[2].partition("Beside `auditor/`")[0], re.MULTILINE
+    )
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ][0]
+    assert [set(re.findall(r"`(\w+)`", row)) for row in table] == [
+        set(line.split(" | ")) for line in contract["layers"]
+    ]
+    rooms = {
+        path.stem for path in (ROOT / "auditor").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {"__init__"} == {room for line in contract["layers"] for room in line.split(" | ")}
+
+
+@pytest.mark.parametrize(
+    ("lower", "higher"),
+    [
+        ("verdict", "policy"), ("training", "report"), ("checkpoint", "target"), ("membership", "battery"),
+        ("shadows", "laboratory"), ("difference", "gate"), ("cost", "planning"), ("sources", "class_names"),
+    ],
+)  # fmt: skip
+def test_a_room_does_not_import_what_lies_above_it(lower: str, higher: str):
+    """The order of the contract's lines; `lint-imports` holds the code to it."""
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ][0]
+    floor = {room: height for height, line in enumerate(contract["layers"]) for room in line.split(" | ")}
+    assert floor[lower] > floor[higher]
+
+
+def test_the_words_of_the_house_are_names_in_the_code():
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"^\| (\w+) \|", page.partition("\n## House words")[2], re.MULTILINE)) - {"word"}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "auditor").rglob("*.py"))
+    assert words - set(re.findall(r"^class (\w+)", code, re.MULTILINE)) == set()
 
 
 def test_the_glossary_is_that_of_the_report():

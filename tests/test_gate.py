@@ -27,6 +27,7 @@ from auditor.findings import (
     Measurement,
     Metric,
     Role,
+    SecondaryChoice,
     Severity,
     Skipped,
     VerdictState,
@@ -81,6 +82,11 @@ def unsure(*endpoints: Endpoint, too_wide: bool) -> AuditReport:
     found = evidence(UNSURE, *endpoints)
     verdicts = tuple(one.model_copy(update={"too_wide": too_wide}) for one in found.verdicts)
     return found.model_copy(update={"verdicts": verdicts})
+
+
+def earlier(found: AuditReport) -> AuditReport:
+    """The same, found of the weights of the last release."""
+    return found.model_copy(update={"model": found.model.model_copy(update={"sha256": "1" * 64})})
 
 
 def with_attacks(*more) -> AuditReport:
@@ -162,6 +168,43 @@ INHERITED = LOUD.model_copy(
     update={"membership": (*LOUD.membership, attack(auc(0.4, 0.5, 0.55), access=Access.WEIGHTS))}
 )
 VOIDED = (Void.NOTHING_FOUND,)
+ABOVE = unsure(auc(0.65, 0.70, 0.75), tpr(0.0, 0.01, 0.04), too_wide=True)
+GAP = attack(auc(0.52, 0.54, 0.56, rejected=True), name="gap", access=Access.LABELS)
+FROM_LABELS = LOUD.model_copy(
+    update={
+        "membership": (GAP, *LOUD.membership),
+        "verdicts": (
+            verdict(Access.LABELS, LEAK),
+            *(
+                verdict(one, LEAK).model_copy(update={"inherited_from": Access.LABELS})
+                for one in (Access.SCORES, Access.WEIGHTS)
+            ),
+        ),
+    }
+)
+SPARED = attack(auc(0.48, 0.50, 0.52), tpr(0.005, 0.01, 0.027))
+CALM_FROM_LABELS = FROM_LABELS.model_copy(update={"membership": (GAP, SPARED)})
+
+
+def with_secondary(low: float, *, base: AuditReport = QUIET, access: Access = Access.SCORES) -> AuditReport:
+    found = SecondaryChoice(
+        attack_id="loss",
+        chosen_from=9,
+        metric=Metric.AUC,
+        selection_value=estimate(low, low + 0.05, 0.9),
+        reported_value=estimate(low, low + 0.05, 0.9),
+    )
+    loss = attack(auc(low, low + 0.05, 0.9), name="loss", role=Role.SECONDARY, access=access)
+    return base.model_copy(update={"secondary_choice": found, "membership": (*base.membership, loss)})
+
+
+def crashed(found: AuditReport, *, planned: bool = True) -> AuditReport:
+    """With an inversion attack that failed."""
+    failed = found.inversion[0].card.model_copy(update={"id": "miface"})
+    plan = found.plan.model_copy(update={"inversion": ("gmi", "miface") if planned else ("gmi",)})
+    broken = InversionResult(card=failed, status="failed", reason="out of memory")
+    return found.model_copy(update={"plan": plan, "inversion": (*found.inversion, broken)})
+
 
 LENIENT = '[gate]\nmode = "lenient"\n'
 SEVERITY_ALONE = (
@@ -170,6 +213,7 @@ SEVERITY_ALONE = (
 )
 CLAIM = "[gate]\nclaimed_epsilon = { epsilon = 4.0, delta = 1e-5 }\n"
 INVERSION = '[gate]\nfamilies = ["inversion"]\n[limits]\ninversion_excess = { record = 0.1 }\n'
+LENIENT_INVERSION = INVERSION.replace("[limits]", 'mode = "lenient"\n[limits]')
 BY_VERDICT = '[gate]\nfamilies = ["membership", "inversion"]\n'
 WAIVED = '[[waiver]]\nrule = "auc"\nreason = "A pilot."\nexpires = '
 ALSO_TPR = WAIVED.replace('"auc"', '"tpr_at_fpr"')
@@ -266,6 +310,33 @@ ALSO_TPR = WAIVED.replace('"auc"', '"tpr_at_fpr"')
         (BY_VERDICT, inverted(estimate(-0.02, 0.01, 0.05), UNSURE), 3),
         (BY_VERDICT + "mode = 'lenient'", inverted(estimate(-0.02, 0.01, 0.05), UNSURE), 0),
         ("", inverted(estimate(0.12, 0.2, 0.3), LEAK, found=True), 0),
+        (BY_VERDICT + "mode = 'lenient'", inverted(estimate(-0.02, 0.01, 0.05), UNSURE, tested=False), 3),
+        (BY_VERDICT + "mode = 'lenient'", inverted(estimate(0.05, 0.07, 0.09), UNSURE, found=True), 3),
+        (BY_VERDICT + "mode = 'lenient'", crashed(inverted(estimate(-0.02, 0.01, 0.05), UNSURE)), 3),
+        (
+            '[gate]\nfamilies = ["inversion"]\nmode = "lenient"',
+            with_checks(CheckLevel.FAIL, voids=(Void.LEAK_FOUND,), base=inverted(estimate(-0.02, 0.01, 0.05), UNSURE)),
+            3,
+        ),
+        (INVERSION, crashed(inverted(estimate(-0.02, 0.01, 0.05), UNSURE)), 3),
+        (INVERSION, crashed(inverted(estimate(-0.02, 0.01, 0.05), UNSURE), planned=False), 0),
+        (INVERSION, crashed(inverted(estimate(0.12, 0.2, 0.3), LEAK, found=True)), 1),
+        # lenient passes an interval that holds the limit, never one above it that the controls explain
+        (LENIENT, ABOVE, 3),
+        (LENIENT_INVERSION, inverted(estimate(-0.02, 0.06, 0.15), UNSURE), 0),
+        (LENIENT_INVERSION, inverted(estimate(0.12, 0.2, 0.3), UNSURE, found=True), 3),
+        # a leak that is inherited brings no number of its own
+        ("", FROM_LABELS, 3),
+        ("", CALM_FROM_LABELS, 0),
+        (SEVERITY_ALONE + "'high'", FROM_LABELS, 3),
+        (SEVERITY_ALONE + "'low'", FROM_LABELS, 1),
+        (SEVERITY_ALONE + "'high'", CALM_FROM_LABELS, 0),
+        # what a secondary attack reaches, chosen on the other half
+        ("", with_secondary(0.59), 0),
+        ("", with_secondary(0.60), 3),
+        (LENIENT, with_secondary(0.60, base=BETWEEN), 3),
+        ("[limits]\nauc = 0.7", with_secondary(0.60), 0),
+        ("[gate]\nrelease = 'scores'", with_secondary(0.60, access=Access.WEIGHTS), 0),
         # waivers: one rule each, until the end of their last day
         (WAIVED + "2026-11-22", BETWEEN, 0),
         (WAIVED + "2026-11-21", BETWEEN, 3),
@@ -324,7 +395,7 @@ def test_a_severity_to_fail_on_asks_of_membership_alone():
     ("policy", "used"), [("", False), ("[gate]\nno_worse_than_last = { auc = 0.02 }", True)], ids=["idle", "asked"]
 )
 def test_a_baseline_that_no_rule_asks_for_is_told_and_not_read_as_a_pass(tmp_path, monkeypatch, capsys, policy, used):
-    (tmp_path / "old.json").write_text(render_json(QUIET), encoding="utf-8")
+    (tmp_path / "old.json").write_text(render_json(earlier(QUIET)), encoding="utf-8")
     assert gate(tmp_path, monkeypatch, QUIET, policy, "--baseline", str(tmp_path / "old.json")) in {0, 3}
     told = "baseline      not used: of a policy only no_worse_than_last asks for the report of the last release."
     assert (told in capsys.readouterr().out.splitlines()) is not used
@@ -443,6 +514,11 @@ def plan_of(found: AuditReport, **changes: object) -> AuditReport:
         (QUIET, SLIGHT, "strict", 3),
         (QUIET, SLIGHT, "lenient", 0),
         (QUIET, CONFOUNDED, "lenient", 3),
+        (CONFOUNDED, QUIET, "strict", 3),
+        (CONFOUNDED, QUIET, "lenient", 3),
+        (with_checks(CheckLevel.FAIL, voids=VOIDED, base=LOUD), QUIET, "strict", 3),
+        (WIDE, QUIET, "lenient", 0),
+        (evidence(NOTHING, auc(0.38, 0.40, 0.42)), QUIET, "lenient", 3),
         (plan_of(LOUD, shadows=64), QUIET, "lenient", 3),
         (plan_of(QUIET, shadows=64), LOUD, "strict", 3),
         (QUIET.model_copy(update={"membership": ()}), QUIET, "lenient", 3),
@@ -451,9 +527,33 @@ def plan_of(found: AuditReport, **changes: object) -> AuditReport:
     ],
 )
 def test_no_worse_than_the_last_release(tmp_path, monkeypatch, old, new, mode, code):
-    (tmp_path / "old.json").write_text(render_json(old), encoding="utf-8")
+    (tmp_path / "old.json").write_text(render_json(earlier(old)), encoding="utf-8")
     policy = f'{MARGIN}mode = "{mode}"\n'
     assert gate(tmp_path, monkeypatch, new, policy, "--baseline", str(tmp_path / "old.json")) == code
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        (QUIET, ""),
+        (plan_of(QUIET, digest="1" * 16), "it is of the same weights, audited by another plan: is it the report of"),
+        (
+            earlier(QUIET).model_copy(update={"created": NOW}),
+            "it was planned after the report: is it the report of the last release?",
+        ),
+        (earlier(QUIET), None),
+    ],
+    ids=["itself", "another plan", "younger", "as it should be"],
+)
+def test_what_is_hardly_the_last_release_is_refused_or_told(tmp_path, monkeypatch, capsys, last, told):
+    (tmp_path / "old.json").write_text(render_json(last), encoding="utf-8")
+    code = gate(tmp_path, monkeypatch, QUIET, MARGIN, "--baseline", str(tmp_path / "old.json"))
+    out, err = capsys.readouterr()
+    assert code == (2 if told == "" else 0)
+    assert ("compared with itself" in err) is (told == "")
+    assert [line for line in out.splitlines() if line.startswith("baseline")] == (
+        [line for line in out.splitlines() if told in line] if told else []
+    )
 
 
 # --- what is told ---------------------------------------------------------------------------------------------------
@@ -476,6 +576,47 @@ def test_a_bound_is_told_apart_from_its_limit():
     ruling = judge(found, Policy(), now=NOW).rulings[0]
     assert (ruling.outcome, ruling.bound, ruling.limit) == ("pass", 0.59996, 0.6)
     assert "bound 0.59996 is under the limit of 0.60" in ruling.sentence
+
+
+def test_what_a_secondary_attack_reaches_is_told_with_its_half():
+    ruling = judge(with_secondary(0.62), Policy(), now=NOW).rulings[0]
+    assert ruling.sentence.startswith(
+        "The primary attacks stay under the limit of 0.60, but loss, the best of 9 secondary attacks, chosen on one "
+        "half of the records, reaches an AUC of 0.670 (95 % interval 0.620 to 0.900; "
+    )
+
+
+@pytest.mark.parametrize(
+    ("stated", "asked", "outcome"), [("moderate", "critical", "fail"), ("critical", "moderate", "fail")]
+)
+def test_of_two_severities_to_fail_on_the_lower_counts_and_that_is_told(stated, asked, outcome):
+    policy = Policy.model_validate(tomllib.loads(f"{SEVERITY_ALONE}'{stated}'"))
+    found = judge(FOUND_BY_AUC, policy, now=NOW, fail_on=Severity(asked))
+    assert found.outcome == outcome
+    assert f"from {stated} on, and --fail-on from {asked} on; the lower" in " ".join(
+        one.sentence for one in found.notes
+    )
+
+
+def test_further_weights_in_the_folder_were_not_audited(tmp_path, monkeypatch, capsys):
+    from auditor.checkpoint.sidecar import SIDECAR_NAME, WRAPPER_TENSORS, wrapper_digest
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("model.safetensors", "copy.bin"):
+        (folder / name).write_bytes(b"weights")
+    (folder / SIDECAR_NAME).write_text("{}")
+    (folder / WRAPPER_TENSORS).write_bytes(b"of the wrapper")
+    found = of_file(b"weights", wrapper="purifier", wrapper_sha256=wrapper_digest(folder))
+    assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(folder)) == 0
+    for name in ("pytorch_model.bin", "model.onnx"):
+        (folder / name).write_bytes(b"others")
+        assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(folder)) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert f"also holds {name}, " in told
+        assert "Take it out of the folder, or name with --checkpoint" in told
+        assert gate(tmp_path, monkeypatch, found, None, "--checkpoint", str(folder / "model.safetensors")) == 0
+        (folder / name).unlink()
 
 
 def test_a_lenient_pass_is_told_as_one(tmp_path, monkeypatch, capsys):
@@ -634,4 +775,4 @@ def test_each_policy_to_start_from_can_be_met(policy):
     ]
     sound = with_checks(CheckLevel.PASS).checks
     found = found.model_copy(update={"inversion": (rebuilt,), "membership": tuple(by_name), "checks": sound})
-    assert judge(found, policy, now=NOW, baseline=found).outcome == "pass"
+    assert judge(found, policy, now=NOW, baseline=earlier(found)).outcome == "pass"

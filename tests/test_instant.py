@@ -9,10 +9,10 @@ from pypdf import PdfReader
 
 from auditor.audit import AuditOptions, audit
 from auditor.battery import MEMBERSHIP
+from auditor.battery.instant import answer_at_once, answer_with_shadows, tail_estimates
 from auditor.cli import main
 from auditor.findings import CheckLevel, Completed, Role, Severity, Skipped, VerdictState
 from auditor.limits import Limits
-from auditor.membership.instant import answer_at_once, answer_with_shadows, tail_estimates
 from auditor.membership.measure import run_attack
 from auditor.policy import judge
 from auditor.report import load_json, render_html, render_markdown, write_outputs

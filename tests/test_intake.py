@@ -1,13 +1,17 @@
 """What checkpoint and data say of each other where they are opened together."""
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from auditor.errors import InputError
-from auditor.intake import open_inputs
-from tests.stores import NAMES, as_folder, as_tar, rows
+from auditor.intake import data_digest, open_inputs
+from auditor.records import Records
+from tests.stores import NAMES, as_folder, as_tar, png, rows
 
 
 def as_table(path, records):
@@ -45,3 +49,90 @@ def test_fewer_classes_by_name_than_the_model_has_need_a_list(store, told, tmp_p
 def test_a_checkpoint_that_is_not_there_is_told_before_the_data_is_read(tmp_path):
     with pytest.raises(InputError, match=r"There is no checkpoint at .*absent"):
         open_inputs(tmp_path / "absent", tmp_path / "nowhere", arch=None, device=torch.device("cpu"), trust=False)
+
+
+# --- how images become inputs --------------------------------------------------------------------------------------
+
+CONFIG = {
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+    "input_size": [3, 64, 64],
+    "interpolation": "bicubic",
+    "crop_pct": 0.8,
+}
+IN_FULL = (
+    "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\ninput_size = [3, 64, 64]\n"
+    'interpolation = "bicubic"\ncrop_pct = 0.8\n'
+)
+
+
+@pytest.fixture
+def opened(tmp_path, monkeypatch):
+    """What is made of images of mixed size beside a config, by what [preprocessing] says."""
+    for role, first in (("train", 0), ("test", 10)):
+        for k in range(6):
+            path = tmp_path / "splits" / role / NAMES[k % 3] / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(first + k, height=90 + 3 * k, width=120))
+    (tmp_path / "model.safetensors").touch()
+    written = {"architecture": "resnet10t", "num_classes": 3, "pretrained_cfg": CONFIG}
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    told = []
+
+    def load(*_, preprocessing, **__):
+        told.append(preprocessing)
+        return SimpleNamespace(facts=SimpleNamespace(num_classes=3))
+
+    monkeypatch.setattr("auditor.intake.load_target", load)
+
+    def open_(stated):
+        (tmp_path / "splits" / "splits.toml").write_text(f"[preprocessing]\n{stated}" if stated else "")
+        _, splits = open_inputs(
+            tmp_path / "model.safetensors", tmp_path / "splits", arch=None, device=torch.device("cpu"), trust=False
+        )
+        return splits.members.inputs, told[-1]
+
+    return open_
+
+
+@pytest.mark.parametrize("stated", ["", "input_size = [3, 64, 64]\n", "input_size = [3, 64, 64]\ncrop_pct = 0.8\n"])
+def test_what_splits_toml_leaves_out_comes_from_the_config(opened, stated):
+    images, preprocessing = opened(stated)
+    assert preprocessing.model_dump(exclude={"source"}) == {
+        key: tuple(value) if isinstance(value, list) else value for key, value in CONFIG.items()
+    }
+    in_full, _ = opened(IN_FULL)
+    assert images.shape[1:] == (80, 80, 3)
+    np.testing.assert_array_equal(images, in_full)
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ("input_size = [3, 32, 32]\n", r"input_size = \[3, 32, 32\].*config\.json \[3, 64, 64\]"),
+        (IN_FULL.replace("0.8", "1.0"), r"crop_pct = 1\.0.*config\.json 0\.8"),
+        (IN_FULL.replace("bicubic", "bilinear"), "interpolation = bilinear.*config.json bicubic"),
+        (IN_FULL.replace("0.485", "0.5"), r"mean = \[0\.5, 0\.456, 0\.406\].*config\.json \[0\.485, 0\.456, 0\.406\]"),
+    ],
+)
+def test_a_config_that_is_contradicted_is_named(opened, stated, told):
+    with pytest.raises(InputError, match=rf"splits\.toml says {told}"):
+        opened(stated)
+
+
+def test_groups_are_part_of_what_data_this_is():
+    records = Records.of(np.zeros((3, 2), dtype=np.float32), np.arange(3))
+    digests = {
+        data_digest(
+            SimpleNamespace(
+                members=replace(records, groups=groups),
+                non_members=records,
+                population=None,
+                public=None,
+                validation=None,
+                class_names=NAMES,
+            )
+        )
+        for groups in (None, np.array([0, 0, 1]), np.array([0, 1, 1]))
+    }
+    assert len(digests) == 3

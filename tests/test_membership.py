@@ -10,14 +10,17 @@ from auditor.battery import MEMBERSHIP
 from auditor.findings import Completed, Failed, Metric, Role, Skipped, Void
 from auditor.laboratory import Answers
 from auditor.limits import Limits
-from auditor.membership.evidence import NullModels
+from auditor.membership.evidence import NullModels, Unavailable
 from auditor.membership.exposure import exposed_records
 from auditor.membership.measure import (
+    Scored,
     choose_secondary,
     class_exposure,
     correct_primaries,
+    declared_tests,
     endpoint_p_values,
     oracle_of,
+    primary_p_values,
     run_attack,
 )
 from auditor.signals import Signals
@@ -206,6 +209,44 @@ def test_an_attack_that_crashes_is_failed_and_one_that_lacks_shadows_is_skipped(
     assert isinstance(skipped.outcome, Skipped)
     assert "needs 6 shadows" in skipped.outcome.reason
     assert len(correct_primaries([broken, skipped], simulated.jury, LIMITS)) == 2
+
+
+def primaries(simulated, **broken):
+    """The three primary attacks, some of them broken on purpose."""
+    rows = (replace(row, score=broken.get(row.card.access.value, row.score)) for row in MEMBERSHIP if row.primary)
+    return [run_attack(row, Role.PRIMARY, simulated.evidence, simulated.jury, LIMITS) for row in rows]
+
+
+@pytest.mark.parametrize(("grouped", "tests"), [(False, 5), (True, 3)])
+def test_a_declared_test_that_was_not_made_counts_as_one_that_rejects_nothing(grouped, tests):
+    def crash(evidence):
+        raise MemoryError
+
+    def lack(evidence):
+        raise Unavailable("needs more")
+
+    simulated = world(leak=0.3, grouped=grouped)
+    jury = simulated.jury
+    whole = correct_primaries(primaries(simulated), jury, LIMITS)
+    for fault in (crash, lack):
+        found = primaries(simulated, scores=fault)
+        assert declared_tests(found, jury, LIMITS) == tests
+        corrected = correct_primaries(found, jury, LIMITS)
+        for one, before in zip(corrected, whole, strict=True):
+            if isinstance(one.outcome, Completed):
+                bounds = [endpoint.upper_bound for endpoint in one.outcome.endpoints]
+                assert bounds == [endpoint.upper_bound for endpoint in before.outcome.endpoints]
+        least = min(p for _, _, p in primary_p_values(found))
+        adjusted = [e.p_adjusted for one in corrected for e in getattr(one.outcome, "endpoints", ())]
+        assert min(p for p in adjusted if p is not None) == pytest.approx(min(tests * least, 1.0))
+
+
+def test_a_primary_attack_that_the_plan_does_not_have_is_not_declared():
+    simulated = world(leak=0.3)
+    asked, idle, other = primaries(simulated)
+    idle = Scored(idle.attack, Role.PRIMARY, None, Skipped(reason="not asked for"))
+    assert declared_tests([asked, idle, other], simulated.jury, LIMITS) == 3
+    assert declared_tests([replace(asked, role=Role.SECONDARY), idle, other], simulated.jury, LIMITS) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -24,6 +25,14 @@ from tests.report.example import leaky
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {"auditor": "auditor", "templates": "auditor/templates", "reference_attacks": "reference_attacks"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cyclonedx": "cyclonedx-python-lib",
+    "pydantic_core": "pydantic",  # which names its version
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 RENDERING = ("click", "jinja2", "matplotlib", "numpy", "pydantic", "rich", "scipy", "weasyprint")
 
 
@@ -39,6 +48,34 @@ def test_every_package_is_listed():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     on_disk = {name.rpartition("/")[0].replace("/", ".") for _, name in shipped_files() if name.endswith(".py")}
     assert settings["packages"] == sorted(on_disk)
+
+
+def imported(*folders: str) -> set[str]:
+    """The libraries that the files of these folders import, wherever they do."""
+    found = set()
+    for node in (node for folder in folders for path in (ROOT / folder).rglob("*.py") for node in ast.walk(tree(path))):
+        if isinstance(node, ast.Import):
+            found |= {one.name.partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {path.stem for path in [*ROOT.iterdir(), *ROOT.glob("benchmarks/*")]}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_what_is_imported_is_declared():
+    """Not left to what other libraries bring along today."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {Requirement(line).name for line in project["dependencies"]}
+    further = {name: {Requirement(one).name for one in some} for name, some in project["optional-dependencies"].items()}
+    shipped, tested = (
+        {DISTRIBUTIONS.get(name, name) for name in imported(*folders)}
+        for folders in (("auditor", "reference_attacks"), ("tests", "benchmarks"))
+    )
+    assert shipped - needed == further["dp"] | further["parquet"]
+    assert tested - needed - further["dev"] == set()
 
 
 def test_the_templates_are_found_from_here():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from auditor.audit import AuditOptions, plan_audit
-from auditor.battery import ATTACKS, MEMBERSHIP
+from auditor.battery import ATTACKS, INVERSION, MEMBERSHIP
 from auditor.battery.plan import BUDGETS, Plan
 from auditor.case import open_case
 from auditor.checks.target import doubt_of_answers
@@ -99,6 +99,7 @@ def test_a_changed_recipe_network_or_preprocessing_is_refused(place):
     ("field", "value"),
     [
         ("shadows", 3),
+        ("shadows", 2),
         ("seed", -4),
         ("queries", []),
         ("queries", ["mirror"]),
@@ -315,6 +316,15 @@ def test_the_plan_says_what_does_not_run_and_why(place):
     alone = settle(place, "alone", budget="quick", attacks=("loss",)).describe()
     assert "not asked for" in alone
     assert "every verdict on membership will be cannot say" in alone
+
+
+def test_a_plan_counts_what_there_is_for_inversion(place):
+    plan = settle(place, "supply", budget="thorough")
+    assert (plan.image_side, plan.inverted_classes, plan.public) == (8, 9, 0)  # class 8 has no member
+    told = plan.describe().splitlines()
+    assert any(line.startswith("not run ") and line.endswith(": needs a generator of your own") for line in told)
+    running = {line.split()[-1] for line in told if line.startswith("attack ")}
+    assert running & {one.card.id for one in INVERSION} == {one.card.id for one in INVERSION if one.needs is None}
 
 
 def test_the_report_names_the_budget_that_each_attack_and_defense_waits_for(place):

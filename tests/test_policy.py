@@ -119,6 +119,12 @@ def test_an_inherited_leak_counts_with_the_endpoints_of_the_lesser_access():
     assert severity_of(everywhere(LEAK), results, Access.WEIGHTS, DEFAULT) is Severity.HIGH
 
 
+def test_numbers_that_an_inherited_leak_does_not_rest_on_raise_no_severity():
+    results = [attack(auc(0.55), access=Access.SCORES), attack(auc(0.95), access=Access.WEIGHTS)]
+    inherited = verdict(Access.WEIGHTS, LEAK).model_copy(update={"inherited_from": Access.SCORES})
+    assert severity_of([verdict(Access.SCORES, LEAK), inherited], results, Access.WEIGHTS, DEFAULT) is Severity.LOW
+
+
 def test_an_inversion_leak_is_not_a_membership_severity():
     verdicts = [*everywhere(NOTHING), verdict(Access.WEIGHTS, LEAK, family=Family.INVERSION)]
     assert severity_of(verdicts, [attack(auc(0.95))], Access.WEIGHTS, DEFAULT) is Severity.NONE

@@ -1,5 +1,6 @@
 """The policy file: what is read, what is refused, and that the complaint names the file, the key and the remedy."""
 
+import json
 import re
 from pathlib import Path
 from typing import get_args
@@ -178,6 +179,16 @@ def test_a_bad_value_is_told_with_what_to_write(tmp_path, text, told):
     with pytest.raises(InputError) as caught:
         read(tmp_path, f"[gate]\n{text}")
     assert told in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "reason", ["", " \t", "\u200b", "\u00a0\u2060", "\u3164", "\u2800 \u2800", "\ufe0f", "\U000e0041", "\ue000"]
+)
+def test_a_waiver_says_why_in_letters_that_are_seen(tmp_path, reason):
+    waiver = f"[[waiver]]\nrule = 'auc'\nexpires = 2027-01-01\nreason = {json.dumps(reason, ensure_ascii=False)}"
+    with pytest.raises(InputError, match="it must say why"):
+        read(tmp_path, waiver)
+    assert read(tmp_path, waiver[:-1] + 'é"').waiver[0].reason == f"{reason}é"
 
 
 def test_the_checks_that_can_be_required_are_those_that_there_are():

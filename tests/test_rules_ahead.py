@@ -36,6 +36,9 @@ def plan(**changes):
         "queries": ("identity",),
         "attacks": ("gap", "lira-scores", "lira-weights", "miface"),
         "class_controls": 2,
+        "image_side": 32,
+        "inverted_classes": 40,
+        "public": 0,
         "defenses": (),
         "limits": Limits(),
         "evaluated": 2000,
@@ -66,7 +69,7 @@ def test_the_default_policy_is_decided_by_two_thousand_a_side():
         ("least_evaluated = 5000", {}, "least_evaluated: 2,000 records a side are evaluated, 5,000 are needed."),
         ("required_attacks = ['lira-scores']", {}, ""),
         ("required_attacks = ['rmia']", {}, "required_attacks: rmia will not run (not asked for)."),
-        ("required_attacks = ['gmi']", {}, "required_attacks: gmi will not run (is not planned)."),
+        ("required_attacks = ['gmi']", {}, "required_attacks: gmi will not run (not asked for)."),
         ("required_attacks = ['\\u001b']", {}, "required_attacks: "),
         ("no_worse_than_last = { auc = 0.04 }", {}, ""),
         ("no_worse_than_last = { auc = 0.02 }", {}, "no_worse_than_last: a margin of 0.02 on auc takes 6,"),
@@ -79,6 +82,38 @@ def test_the_default_policy_is_decided_by_two_thousand_a_side():
 def test_rules_on_records_and_attacks(gate, changes, sentence):
     found = told(f"[gate]\n{gate}", plan(**changes))
     assert [sentence in one for one in found] == ([True] if sentence else [])
+
+
+SEARCHING = ("gap", "lira-scores", "lira-weights", "miface", "gmi", "kedmi", "ppa")
+OWN, IMAGES = "needs a generator of your own", "needs 100 images in public/ or a generator of your own"
+
+
+@pytest.mark.parametrize(
+    ("material", "sentence", "not_run"),
+    [
+        (
+            {},
+            f"gmi will not run ({IMAGES}); kedmi, ppa will not run ({OWN}).",
+            (f"gmi: {IMAGES}", f"kedmi, ppa: {OWN}"),
+        ),
+        ({"public": 99}, f"gmi will not run ({IMAGES}); kedmi, ppa will not run ({OWN}).", (f"gmi: {IMAGES}",)),
+        ({"public": 100}, f"kedmi, ppa will not run ({OWN}).", (f"kedmi, ppa: {OWN}",)),
+        ({"generator": "mine.py:factory 1"}, "", ()),
+        ({"image_side": 0}, "gmi, kedmi, ppa will not run (rebuilds images, and the records are features).", ()),
+        ({"image_side": 7}, "gmi, kedmi, ppa will not run (images are smaller than 8 pixels).", ()),
+        ({"inverted_classes": 1}, "gmi, kedmi, ppa will not run (fewer than two classes have", ()),
+    ],
+)
+def test_an_attack_that_will_lack_what_it_needs_is_told_before_the_run(material, sentence, not_run):
+    planned = plan(budget="thorough", attacks=SEARCHING, **material)
+    found = told("[gate]\nrequired_attacks = ['gmi', 'kedmi', 'ppa']", planned)
+    assert [sentence in one for one in found] == ([True] if sentence else [])
+    assert all(one.startswith("required_attacks: ") for one in found)
+    lines = planned.describe().splitlines()
+    runs = {line.split()[-1] for line in lines if line.startswith("attack ")}
+    assert {one for one in SEARCHING if one in sentence}.isdisjoint(runs)
+    assert {one for one in ("gmi", "kedmi", "ppa") if one not in sentence} <= runs
+    assert all(f"not run    {line}" in lines for line in not_run)
 
 
 GAP = "its primary attack, gap, uses no shadows, so that no leak can be planted for it to find"
@@ -140,7 +175,7 @@ def test_a_required_check_that_cannot_pass_is_named(check, changes, reason):
     ("limit", "release", "changes", "sentence"),
     [
         ("record = 0.1, class = 0.1", "weights", {}, ""),
-        ("record = 0.1", "scores", {}, "(record): no inversion attack is planned that release scores allows."),
+        ("record = 0.1", "scores", {}, "(record): no inversion attack will run that release scores allows."),
         ("class = 0.1", "scores", {"attacks": (*plan().attacks, "inversion-network")}, "(class): no attack that rebui"),
         ("record = 0.1", "scores", {"attacks": (*plan().attacks, "inversion-network")}, ""),
         ("class = 0.1", "weights", {"class_controls": 0}, "(class): no model is trained without a part of the classes"),
@@ -165,6 +200,13 @@ def test_inversion_needs_classes_and_a_limit(limits, mode, classes, rules):
     policy = f"[gate]\nfamilies = ['inversion']\nmode = '{mode}'\n[limits]\ninversion_excess = {{ {limits} }}"
     found = told(policy, classes=classes)
     assert [one.startswith("inversion_excess: ") for one in found] == [True] * rules
+
+
+def test_a_lenient_policy_does_not_pass_inversion_that_nothing_tests():
+    policy = "[gate]\nfamilies = ['inversion']\nmode = 'lenient'\nrelease = "
+    assert told(f"{policy}'weights'") == ()
+    (found,) = told(f"{policy}'scores'")
+    assert found == "inversion_excess: no inversion attack will run that release scores allows."
 
 
 def test_the_policies_to_start_from_are_decided_by_enough_records():

@@ -1,4 +1,4 @@
-"""The design of an audit: who is evaluated, who trains on whom (DESIGN 7.1, 7.4)."""
+"""The design of an audit: who is evaluated, who trains on whom (rules 1 and 4 of docs/rules-of-evidence.md)."""
 
 from dataclasses import replace
 from pathlib import Path

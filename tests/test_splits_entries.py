@@ -118,6 +118,26 @@ def test_a_folder_holds_one_form(tmp_path, names):
         found(touched(tmp_path, *names))
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train/a.parquet", "train/groups.csv"],
+        ["train/a.tar", "train/Group.csv"],
+        ["train/cat/a.png", "train/group.csv"],
+        ["train/cat/a.png", "train/groups.csv", "train/group_id.CSV"],
+        ["train.npz", "groups.csv"],
+        ["data/train.parquet", "data/group.csv"],
+    ],
+)
+def test_groups_that_would_not_be_read_are_not_passed_over(tmp_path, names):
+    with pytest.raises(InputError, match=f"{re.escape(names[-1])} would be ignored"):
+        found(touched(tmp_path, *names))
+
+
+def test_the_groups_of_a_folder_of_images_are_read_there(tmp_path):
+    assert found(touched(tmp_path, "train/cat/a.png", "train/groups.csv", "train/notes.csv"))[0] is Form.FOLDER
+
+
 @pytest.mark.parametrize("name", ["holdout-00000-of-00002.parquet", "holdout-00001-of-00002.parquet"])
 def test_any_shard_names_its_series(tmp_path, name):
     touched(tmp_path, "holdout-00001-of-00002.parquet", "holdout-00000-of-00002.parquet", "train.tar")

@@ -166,6 +166,19 @@ def test_the_decoded_size_is_limited(tmp_path, monkeypatch):
         read(tmp_path)
 
 
+def test_images_of_one_size_are_scaled_down_where_they_would_not_fit(tmp_path, monkeypatch):
+    put(tmp_path / "cat" / "a.png", pixels(height=40, width=30))
+    put(tmp_path / "cat" / "b.png", pixels(height=40, width=30))
+    monkeypatch.setattr(images, "MAX_ROLE_BYTES", 2 * 40 * 30 * 3)
+    assert read(tmp_path, to_size(14, 14, crop_pct=0.875)).shape == (2, 40, 30, 3)
+    monkeypatch.setattr(images, "MAX_ROLE_BYTES", 2 * 40 * 30 * 3 - 1)
+    assert read(tmp_path, to_size(14, 14, crop_pct=0.875)).shape == (2, 16, 16, 3)
+    for preprocessing in (None, to_size(64, 64)):
+        with pytest.raises(InputError, match="decodes to") as caught:
+            read(tmp_path, preprocessing)
+        assert "resize the image files" in caught.value.hint
+
+
 # --- hostile files -------------------------------------------------------------------------------------------------
 
 

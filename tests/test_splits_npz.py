@@ -87,6 +87,8 @@ def test_negative_zero_is_zero(tmp_path):
         ({"labels": LABELS}, "must hold `labels`"),
         ({"images": IMAGES, "features": FEATURES, "labels": LABELS}, "either `images` or `features`"),
         ({"images": IMAGES, "labels": LABELS, "groups": LABELS}, "holds `groups`"),
+        ({"images": IMAGES, "labels": LABELS, "group_id": LABELS}, "holds `group_id`, which would be ignored"),
+        ({"images": IMAGES, "labels": LABELS, "group": LABELS, "Group": LABELS}, "holds `Group`"),
         ({"images": IMAGES / 255, "labels": LABELS}, "`images` is float64"),
         ({"images": IMAGES.astype(int), "labels": LABELS}, "`images` is int64"),
         ({"images": IMAGES[0, 0], "labels": LABELS[:3]}, "`images` is uint8 of shape"),

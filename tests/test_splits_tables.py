@@ -2,6 +2,8 @@
 
 import contextlib
 import gzip
+import io
+import itertools
 import json
 import os
 import subprocess
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from auditor.errors import InputError
 from auditor.intake import data_digest
@@ -252,6 +254,10 @@ def columns_of(**columns):
         "many": pa.array([[0]] * 4),
         "switch": pa.array([True] * 4),
         "moment": pa.array([0] * 4, pa.timestamp("s")),
+        "day": pa.array([0] * 4, pa.date32()),
+        "blank": pa.array(["a", "b", " ", ""]),
+        "blanks": pa.array([" ", ""] * 2),
+        "none": pa.nulls(4),
     }
     kinds |= {"category": pa.array(["a", "b"] * 2).dictionary_encode(), "plain": pa.array([png(k) for k in range(4)])}
     return pa.table({name: kinds[kind] for name, kind in columns.items()})
@@ -309,6 +315,9 @@ def test_the_owner_names_the_columns(tmp_path):
         ({"image": "image", "label": "odd"}, {}, r"`label` is double: save integers, or text", "label_column"),
         ({"image": "text", "label": "label"}, {}, r"`image` is string: embed the bytes", "image_column"),
         ({"image": "image", "label": "many"}, {}, "no column of classes", "label_column"),
+        ({"image": "image", "label": "odd", "y": "label"}, {}, "`label` is double: save integers", "label_column"),
+        ({"image": "image", "label": "label", "group": "odd"}, {}, "`group` is double: save int", "group_column"),
+        ({"image": "image", "label": "label", "Group_ID": "day"}, {}, r"is date32\[day\]: save int", "group_column"),
         ({"image": "image", "label": "switch"}, {}, "no column of classes", "label_column"),
         ({"image": "image", "kind": "text"}, {}, "no column of classes", "label_column"),
         ({"odd": "odd", "label": "label"}, {}, "no column of encoded images", "image_column"),
@@ -325,6 +334,55 @@ def test_columns_that_are_not_clear_are_listed_with_the_key_to_set(tmp_path, col
     assert "a.parquet" in caught.value.message
     assert all(name in caught.value.message for name in columns)
     assert f"`{key}` under [data] in splits.toml" in caught.value.hint
+
+
+def test_a_group_of_blank_text_is_none(tmp_path):
+    role, _ = read(write(tmp_path / "a.parquet", columns_of(image="image", label="label", group="blanks")))
+    assert role.groups is None
+    with pytest.raises(InputError, match="a group for some records only"):
+        read(write(tmp_path / "b.parquet", columns_of(image="image", label="label", group="blank")))
+
+
+def test_columns_of_nothing_state_nothing(tmp_path):
+    made = columns_of(image="image", label="none", y="label", group="none")
+    role, _ = read(write(tmp_path / "a.parquet", made))
+    assert role.groups is None
+    assert role.labels.numbers.tolist() == [0, 1, 0, 1]
+
+
+# --- orientation ---------------------------------------------------------------------------------------------------
+
+
+def turned_image(orientation, form):
+    content = io.BytesIO()
+    image = Image.open(io.BytesIO(png(3, height=8, width=16)))
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image.save(content, form, exif=exif)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_images_in_tables_are_turned_as_datasets_turns_them(tmp_path, orientation, form):
+    content = turned_image(orientation, form)
+    role, pixels = read(write(tmp_path / "a.parquet", pa.table({"image": [content] * 2, "label": [0, 1]})))
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    assert (role.files[0].height, role.files[0].width) == upright.shape[:2]
+    np.testing.assert_array_equal(pixels[0], upright)
+    assert role.not_turned == 0
+
+
+def test_elsewhere_images_stay_as_stored_and_are_counted(tmp_path):
+    content = turned_image(6, "JPEG")
+    for seed, (role, name) in enumerate(itertools.product(("train", "test"), NAMES)):
+        folder = tmp_path / role / name
+        folder.mkdir(parents=True)
+        (folder / "a.png").write_bytes(content if role == "train" else png(seed, height=8, width=16))
+    splits = load_splits(tmp_path)
+    assert splits.not_turned == 3
+    assert splits.traces.members.marks["EXIF orientation"].tolist() == [6] * 3
+    np.testing.assert_array_equal(splits.members.inputs[0], np.asarray(Image.open(io.BytesIO(content))))
 
 
 def test_a_table_of_many_odd_columns_makes_a_short_message(tmp_path):

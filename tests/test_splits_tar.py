@@ -80,6 +80,7 @@ def test_shards_come_in_the_order_of_their_numbers(tmp_path, pattern):
     packed = load_splits(tmp_path / "packed")
     assert same(load_splits(tmp_path / "plain"), packed)
     assert packed.traces is None  # a folder and a tar differ without any doing of the split
+    assert not packed.one_form
 
 
 def test_numbers_are_classes_and_a_list_names_them(tmp_path):
@@ -194,6 +195,8 @@ def test_where_the_class_stands(tmp_path, files, expected):
         ([("a.png", PNG), ("a.json", b"[1]")], "no JSON object"),
         ([("a.png", PNG), ("a.json", b'{"label": true}')], "`label` is no whole number"),
         ([("a.png", PNG), ("a.json", b'{"label": 1.5}')], "`label` is no whole number"),
+        ([("a.png", PNG), ("a.json", b'{"group_id": 1}')], "has `group_id`, which would be ignored"),
+        ([("a.png", PNG), ("a.json", b'{"group": 1, "Groups": 1}')], "has `Groups`"),
         ([("a.png", PNG), ("a.json", b'{"group": []}')], "`group` is no whole number"),
         ([("a.png", PNG), ("a.json", b'{"label": 1, "cls": 2}')], "another `cls`"),
         ([("a.png", PNG), ("a.json", b'{"label": 1' + b"0" * 400 + b"}")], "label 1(0){29}; .* 62 bits"),

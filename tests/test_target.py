@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -352,6 +353,23 @@ def test_tied_tensors_are_saved_once_per_name(tmp_path):
     target = load_target(tmp_path / "a.safetensors", arch=f"{tmp_path / 'tied.py'}:tied", preprocessing=stated)
     save_target(target, tmp_path / "b")
     assert torch.equal(load_file(tmp_path / "b" / "model.safetensors")["1.weight"], torch.eye(4))
+
+
+def test_tied_tensors_of_two_values_are_refused(tmp_path):
+    (tmp_path / "tied.py").write_text(
+        "from torch import nn\n"
+        "def tied():\n"
+        "    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))\n"
+        "    net[1].weight = net[0].weight\n"
+        "    return net\n"
+    )
+    stated = STATED.model_copy(update={"input_size": (4, 1, 1)})
+    biases = {"0.bias": torch.zeros(4), "1.bias": torch.ones(4)}
+    for second, fits in ((torch.eye(4), True), (torch.ones(4, 4), False)):
+        save_file({"0.weight": torch.eye(4), "1.weight": second, **biases}, tmp_path / "a.safetensors")
+        told = nullcontext() if fits else pytest.raises(InputError, match=r"0\.weight and 1\.weight, which are one")
+        with told:
+            load_target(tmp_path / "a.safetensors", arch=f"{tmp_path / 'tied.py'}:tied", preprocessing=stated)
 
 
 def test_saving_leaves_nothing_half_written(tmp_path, monkeypatch):

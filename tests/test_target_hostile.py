@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_a_folder_with_several_weights_is_not_guessed_about(tmp_path):
     for name in ("epoch1.pth", "epoch2.pth"):
         torch.save(tiny_net().state_dict(), tmp_path / name)
     refused(tmp_path, r"epoch1\.pth, epoch2\.pth", hint="Pass the one")
+
+
+def test_a_tensor_that_is_larger_than_what_is_stored(tmp_path):
+    state = tiny_net().state_dict()
+    name = next(iter(state))
+    torch.save({**state, name: torch.zeros(1).expand(2**20, 2**20)}, tmp_path / "a.pt")
+    refused(tmp_path / "a.pt", f"larger than what is stored of them: {re.escape(name)}", hint="safetensors")
 
 
 def test_something_that_is_neither_file_nor_folder(tmp_path):

@@ -1,10 +1,9 @@
-"""The verdict is a pure function: one literal table of evidence and answers (DESIGN 7.8)."""
+"""The verdict is a pure function: one literal table of evidence and answers (rule 8 of docs/rules-of-evidence.md)."""
 
 from dataclasses import replace
 
 import pytest
 
-from auditor.controls.panel import secondary_note
 from auditor.findings import Endpoint, Metric, SecondaryChoice, VerdictState, Void
 from auditor.limits import Limits
 from auditor.stats.estimate import Estimate
@@ -222,15 +221,47 @@ def test_labels_without_shadows_behind_them_say_that_no_budget_changes_it():
     assert labels.sentence.startswith("The primary attack on labels uses no shadows, at any budget")
 
 
+def with_secondary(own, value, low, title="X"):
+    told = replace(endpoint(value=value).estimate, low=low)
+    choice = SecondaryChoice(
+        attack_id="x", chosen_from=20, metric=Metric.AUC, selection_value=told, reported_value=told
+    )
+    return replace(own, secondary=choice, secondary_title=title)
+
+
 @pytest.mark.parametrize(("low", "told"), [(0.507, True), (0.49, False)])
 def test_a_secondary_attack_above_chance_is_said_to_decide_nothing(low, told):
-    value = replace(endpoint(value=0.533).estimate, low=low)
-    choice = SecondaryChoice(
-        attack_id="x", chosen_from=20, metric=Metric.AUC, selection_value=value, reported_value=value
-    )
-    note = secondary_note(choice, "X")
-    assert f"reached AUC 0.53 ({low:.2f} to 0.55) on the other" in note
-    assert ("above chance, but not corrected, so it decides nothing" in note) is told
+    sentence = decide_membership([with_secondary(WEIGHTS, 0.533, low)], [], LIMITS)[0].sentence
+    assert f"attacks (X), chosen on one half, reached AUC 0.53 ({low:.2f} to 0.55) on the other" in sentence
+    assert ("above chance, but not corrected, so it decides nothing" in sentence) is told
+
+
+def test_each_access_tells_of_the_secondary_attack_that_it_allows():
+    weights, scores = with_secondary(WEIGHTS, 0.52, 0.49, "white box"), with_secondary(SCORES, 0.51, 0.48, "black box")
+    verdicts = decide_membership([scores, weights], [], LIMITS)
+    assert ["white box" in one.sentence for one in verdicts] == [False, True]
+    assert ["black box" in one.sentence for one in verdicts] == [True, False]
+
+
+@pytest.mark.parametrize(("low", "expected"), [(0.6, CANNOT), (0.599, NOTHING)])
+def test_nothing_is_not_said_beside_a_secondary_attack_that_surely_reaches_the_limit(low, expected):
+    scores, weights = with_secondary(SCORES, 0.64, low), with_secondary(WEIGHTS, 0.64, 0.5)
+    by_access = decide_membership([LABELS, scores, weights], [], LIMITS)
+    assert [one.state for one in by_access[1:]] == [expected, expected]
+    told = "AUC 0.64 (0.60 to 0.66) on the other: all of that lies at or above the limit of 0.60."
+    assert (told in by_access[1].sentence) is (expected is CANNOT)
+    assert not by_access[1].too_wide
+    assert decide_membership([with_secondary(replace(WEIGHTS, endpoints=LOUD), 0.7, 0.6)], [], LIMITS)[0].state is LEAK
+
+
+@pytest.mark.parametrize("endpoints", [(), QUIET])
+def test_a_declared_primary_attack_that_broke_off_is_remembered_with_more_access(endpoints):
+    broken = replace(SCORES, endpoints=endpoints, attack="LiRA", not_made="it crashed")
+    verdicts = decide_membership([LABELS, broken, WEIGHTS], [], LIMITS)
+    assert [one.state for one in verdicts] == [CANNOT, CANNOT, CANNOT]
+    told = "At scores the plan declared a primary attack (LiRA) that did not complete (it crashed)"
+    assert verdicts[2].sentence.startswith(told)
+    assert decide_membership([broken, replace(WEIGHTS, endpoints=LOUD)], [], LIMITS)[1].state is LEAK
 
 
 def test_below_the_low_fpr_size_it_is_by_auc_only():
@@ -242,8 +273,10 @@ def test_below_the_low_fpr_size_it_is_by_auc_only():
 def test_sentences_carry_their_numbers():
     leak = decide_membership([replace(WEIGHTS, endpoints=LOUD)], [], LIMITS)[0].sentence
     assert "recognises 14 % (95 % interval 12 % to 16 %)" in leak
-    assert "trains 8 models" in leak
+    assert "trains 8 models on half of the audited records recognises" in leak
     assert "12 % of the flags would be right (11 % to 14 %)" in leak  # 0.01 * 0.14 / (0.01 * 0.14 + 0.99 * 0.01)
+    holding = decide_membership([replace(WEIGHTS, endpoints=LOUD, others=True)], [], LIMITS)[0].sentence
+    assert "trains 8 models on half of the audited records and all other training records recognises" in holding
     nothing = decide_membership([WEIGHTS], [], LIMITS)[0].sentence
     assert "at most 3.7 %" in nothing
     assert "Attacks not run may do better." in nothing

@@ -15,7 +15,7 @@ from auditor.battery.inversion import INVERSION
 from auditor.battery.power import Trial, power_of
 from auditor.errors import InputError
 from auditor.findings import BUDGET_NAMES, EndpointPower, InversionResult, OutputLeak, Role, Skipped
-from auditor.inversion import InversionAttack
+from auditor.inversion import InversionAttack, Supply, why_not_inverted
 from auditor.inversion.measure import with_findings
 from auditor.inversion.workshop import Inversions, Models, Workshop
 from auditor.laboratory import Probe
@@ -46,6 +46,7 @@ __all__ = [
     "run_output_matrix",
     "software",
     "why_not",
+    "why_not_inverting",
     "why_not_planned",
 ]
 
@@ -95,9 +96,11 @@ class Plan(BaseModel):
     `design` is the digest of audit set, shadows and null models; a replay that would draw another design is refused.
     `class_controls` is how many models are trained without a half of the classes; `generator` names the user's own.
     `max_time` is the wall time in seconds that decided how many shadows there are, if one was stated. `canaries` names
-    the log of the canaries that the model was trained with, if it was. `groups` is what the groups of the evaluated
-    records are worth in equal ones, on the lesser side, if there are groups. `retrained_shadows` is how many shadows
-    are trained anew for each training-time defense, and attack its undefended twin.
+    the log of the canaries that the model was trained with, if it was. `image_side` is the shorter side of an image as
+    the model takes it, 0 for features; `inverted_classes` have a record of every kind; `public` counts images of
+    public/: what inversion attacks are given. `groups` is what the groups of the evaluated records are worth in equal
+    ones, on the lesser side, if there are groups. `retrained_shadows` is how many shadows are trained anew for each
+    training-time defense, and attack its undefended twin.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,11 +115,14 @@ class Plan(BaseModel):
     budget: str
     seed: int = Field(ge=0)
     cap: int = Field(ge=1)
-    shadows: int = Field(ge=2, multiple_of=2)
+    shadows: int = Field(ge=4, multiple_of=2)
     given: GivenFacts | None = None
     canaries: str | None = None
     class_controls: int = Field(default=0, ge=0, le=2)
     generator: str | None = None
+    image_side: int = Field(ge=0)
+    inverted_classes: int = Field(ge=0)
+    public: int = Field(ge=0)
     recipe: Recipe
     recipe_stated: bool
     queries: tuple[str, ...] = Field(min_length=1)
@@ -203,7 +209,7 @@ class Plan(BaseModel):
             if reason := why_not(attack, self, Access.WEIGHTS):
                 reasons.setdefault(reason, []).append(attack.card.id)
         for row in INVERSION:
-            if reason := _not_planned(row, self):
+            if reason := why_not_inverting(row, self):
                 reasons.setdefault(reason, []).append(row.card.id)
         lines = [f"not run    {', '.join(names)}: {reason}" for reason, names in reasons.items()]
         if not any(self.role(one) is Role.PRIMARY for one in MEMBERSHIP if one.card.id in self._running):
@@ -228,16 +234,22 @@ class Plan(BaseModel):
         """Whether defended models are inverted too: from the standard budget on, where any inversion is planned."""
         return self.budget != BUDGETS[0].name and any(one.card.id in self.attacks for one in INVERSION)
 
+    @property
+    def supply(self) -> Supply:
+        """What there is for inversion attacks."""
+        return Supply(self.image_side, self.inverted_classes, self.public, self.generator is not None)
+
     def role(self, attack: Attack) -> Role:
-        """Whether an attack is declared primary; with few shadows RMIA takes LiRA's place at `scores` (DESIGN 7.2)."""
+        """Whether an attack is declared primary; with few shadows RMIA takes LiRA's place at `scores` (rule 2)."""
         few = self.shadows <= _FEW_SHADOWS and attack.card.access is Access.SCORES
         primary = attack.card.id == _PRIMARY_OF_FEW if few else attack.primary
         return Role.PRIMARY if primary else Role.SECONDARY
 
     @property
     def _running(self) -> list[str]:
-        """The planned attacks less those that the plan has too few shadows for."""
+        """The planned attacks less those that lack shadows or images to run on."""
         idle = {one.card.id for one in MEMBERSHIP if why_not(one, self, Access.WEIGHTS)}
+        idle |= {one.card.id for one in INVERSION if why_not_inverting(one, self)}
         return [one for one in self.attacks if one not in idle]
 
     def _role(self, attack_id: str) -> str:
@@ -348,6 +360,11 @@ def why_not(attack: Attack, plan: Plan, shows: Access) -> str:
     if plan.shadows < attack.least_shadows:
         return f"needs {attack.least_shadows} shadows, and the plan has {plan.shadows}"
     return ""
+
+
+def why_not_inverting(attack: InversionAttack, plan: Plan) -> str:
+    """Why an inversion attack does not run, or nothing."""
+    return _not_planned(attack, plan) or why_not_inverted(attack, plan.supply)
 
 
 def _not_planned(attack: Attack | InversionAttack, plan: Plan) -> str:

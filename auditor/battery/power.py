@@ -1,4 +1,4 @@
-"""What a number of records can find and decide, told before anything is measured (DESIGN 7.3, 7.8).
+"""What a number of records can find and decide, told before anything is measured (rules 3 and 8).
 
 Computed, not measured: for normal scores whose members are shifted, one endpoint at a time, each at the level that the
 correction for all planned primary tests leaves it. Where records come in groups a group counts as one record, by
@@ -22,7 +22,7 @@ __all__ = ["Trial", "power_of"]
 _Number = TypeVar("_Number", int, float)
 
 _POWER = 0.8
-_FALSE_FLAGS = 10  # expected; from so many on a TPR may carry a verdict (DESIGN 7.3)
+_FALSE_FLAGS = 10  # expected; from so many on a TPR may carry a verdict (rule 3 of docs/rules-of-evidence.md)
 
 
 @dataclass(frozen=True)

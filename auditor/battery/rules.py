@@ -12,7 +12,7 @@ from scipy import stats
 
 from auditor.battery.attacks import MEMBERSHIP
 from auditor.battery.inversion import INVERSION
-from auditor.battery.plan import Plan, why_not
+from auditor.battery.plan import Plan, why_not, why_not_inverting
 from auditor.checks.shadows import FEW_SHADOWS
 from auditor.findings import Family, Metric, Role
 from auditor.inversion import InversionAttack
@@ -128,10 +128,14 @@ class Ahead:
 
     def _attacks(self) -> Iterator[str]:
         reasons = {one.card.id: self._why_not(one) for one in MEMBERSHIP}
-        reasons |= {one.card.id: "" if one.card.id in self.plan.attacks else "is not planned" for one in INVERSION}
+        reasons |= {one.card.id: why_not_inverting(one, self.plan) for one in INVERSION}
+        missing: dict[str, list[str]] = {}
         for name in self.policy.gate.required_attacks:
             if reason := reasons.get(name, "is not in the box"):
-                yield f"required_attacks: {name} will not run ({reason})."
+                missing.setdefault(reason, []).append(name)
+        if missing:
+            told = (f"{', '.join(names)} will not run ({reason})" for reason, names in missing.items())
+            yield f"required_attacks: {'; '.join(told)}."
 
     def _checks(self) -> Iterator[str]:
         for name in self.policy.gate.required_checks:
@@ -165,11 +169,13 @@ class Ahead:
             )
         if gate.mode == "strict" and limits.by_record is None and limits.by_class is None:
             yield "inversion_excess: without a limit it can fail but not pass; state one under [limits]."
+        if gate.mode == "lenient" and limits.by_record is None and limits.by_class is None and not self._inverting:
+            yield f"inversion_excess: no inversion attack will run that release {self._judged} allows."
         if limits.by_record is not None and not self._inverting:
-            yield f"inversion_excess (record): no inversion attack is planned that release {self._judged} allows."
+            yield f"inversion_excess (record): no inversion attack will run that release {self._judged} allows."
         if limits.by_class is not None and not any(one.rebuilds == "classes" for one in self._inverting):
             yield (
-                f"inversion_excess (class): no attack that rebuilds classes is planned that release {self._judged} "
+                f"inversion_excess (class): no attack that rebuilds classes will run that release {self._judged} "
                 "allows."
             )
         elif limits.by_class is not None and not self.plan.class_controls:
@@ -177,9 +183,9 @@ class Ahead:
 
     @property
     def _inverting(self) -> list[InversionAttack]:
-        """The planned inversion attacks that the release allows."""
-        planned = (one for one in INVERSION if one.card.id in self.plan.attacks)
-        return [one for one in planned if self._judged.includes(one.card.access)]
+        """The inversion attacks that will run and that the release allows."""
+        running = (one for one in INVERSION if not why_not_inverting(one, self.plan))
+        return [one for one in running if self._judged.includes(one.card.access)]
 
     def _claim(self) -> Iterator[str]:
         claim = self.policy.gate.claimed_epsilon

@@ -20,6 +20,7 @@ from auditor.checkpoint.factories import absolute_factory, load_factory
 from auditor.checkpoint.new_head import NewHead, place_head
 from auditor.checkpoint.weights import first_few, state_of
 from auditor.errors import InputError
+from auditor.records import printable
 
 if TYPE_CHECKING:  # timm is imported where it is asked: it takes as long as torch
     from timm.models import PretrainedCfg
@@ -219,7 +220,8 @@ def sized(choice: Choice, shapes: Shapes, *, num_classes: int | None, input_size
     classes = stated or head or 0
     if classes < 2:
         raise InputError(
-            f"Nothing tells how many classes {choice.weights} has.", "State num_classes in a config.json beside it."
+            f"Nothing tells how many classes {choice.weights} has: none of its tensors fits the head of {choice.name}.",
+            "Name the network that it belongs to, or state num_classes in a config.json beside it.",
         )
     arguments = _with_image_size(choice, input_size)
     return Architecture("timm", choice.name, classes, input_size[0], arguments)
@@ -304,6 +306,7 @@ def filled(architecture: Architecture, tensors: Mapping[str, Tensor], origin: st
         module = architecture.build()
     refuse_misfit(module, _shapes(tensors), origin, architecture.label)
     _refuse_other_kinds(module, tensors, origin)
+    _refuse_torn_ties(module, tensors, origin)
     module.load_state_dict(dict(tensors), strict=False)
     return module.eval().requires_grad_(requires_grad=False)
 
@@ -348,6 +351,23 @@ def _refuse_other_kinds(module: nn.Module, tensors: Mapping[str, Tensor], origin
             f"{origin} stores {first_few(wrong)} as {tensors[wrong[0]].dtype}, not as the network computes.",
             "Quantised and complex weights are not supported: save the float32 weights.",
         )
+
+
+def _refuse_torn_ties(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Of two values for one tensor of the network, the last name's would win without a word."""
+    first: dict[int, str] = {}
+    expected = state_of(module)
+    for name, tensor in tensors.items():
+        other = first.setdefault(id(expected[name]), name)
+        kind = expected[name].dtype
+        if other != name and not torch.allclose(
+            tensor.to(kind), tensors[other].to(kind), rtol=0, atol=0, equal_nan=kind.is_floating_point
+        ):
+            raise InputError(
+                f"{origin} stores different numbers as {printable(other)} and {printable(name)}, "
+                "which are one tensor in this network.",
+                _OTHER_NETWORK,
+            )
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,14 +17,19 @@ from torch.nn import functional
 from auditor.checkpoint.config import Config
 from auditor.errors import InputError
 from auditor.findings import Preprocessing
+from auditor.records import printable
+from auditor.splits_file import FILE_NAME, PreprocessingSection
 
-__all__ = ["Inputs", "blank_input", "prepare", "settle_preprocessing"]
+__all__ = ["Inputs", "agreed_preprocessing", "blank_input", "prepare", "settle_preprocessing"]
 
 Inputs: TypeAlias = npt.NDArray[np.generic] | Tensor
 
 _FILTERS = ("bilinear", "bicubic")
 _REQUIRED = ("mean", "std", "input_size")
 _OPTIONAL = ("interpolation", "crop_pct")
+_SOURCE = "config.json pretrained_cfg"
+_ROUNDING = 1e-6  # of numbers that were written by hand
+_SHOWN = 60
 _REMEDY = (
     "State [preprocessing] with mean, std and input_size in splits.toml; features that are taken as they are have "
     "mean = [0.0] and std = [1.0]."
@@ -43,13 +49,75 @@ def settle_preprocessing(stated: Preprocessing | None, config: Config | None, we
     missing = [key for key in _REQUIRED if config.input.get(key) is None]
     if missing:
         raise InputError(f"{config.file} does not give {', '.join(missing)} in pretrained_cfg.", _REMEDY)
-    return _checked(_from_config(config))
+    return _checked(_valid(_given_by(config), _SOURCE, config))
 
 
-def _from_config(config: Config) -> Preprocessing:
-    given = {key: config.input[key] for key in (*_REQUIRED, *_OPTIONAL) if config.input.get(key) is not None}
+def agreed_preprocessing(
+    section: PreprocessingSection | None, config: Config | None, data: Path
+) -> Preprocessing | None:
+    """What the owner states in `splits.toml`, filled up from `config.json`; None where both together leave a gap.
+
+    Args:
+        section: [preprocessing], if it is there; what is left out has no default where the config gives it.
+        config: The checkpoint's, if it has one.
+        data: The data folder, for messages.
+
+    Raises:
+        InputError: they contradict each other, or what they say is impossible.
+    """
+    stated = {} if section is None else {key: getattr(section, key) for key in section.model_fields_set}
+    stated = {key: value for key, value in stated.items() if value is not None}
+    given = {} if config is None else _given_by(config)
+    if config is not None:
+        _refuse_contradiction(stated, given, config, data)
+    if any(key not in stated and key not in given for key in _REQUIRED):
+        return None
+    added = [key for key in given if key not in stated]
+    if config is None or not added:
+        return _checked(Preprocessing.model_validate({**stated, "source": FILE_NAME}))
+    source = f"{FILE_NAME}, and {', '.join(added)} from {_SOURCE}" if stated else _SOURCE
+    return _checked(_valid({**given, **stated}, source, config))
+
+
+def _refuse_contradiction(
+    stated: Mapping[str, object], given: Mapping[str, object], config: Config, data: Path
+) -> None:
+    for key, value in stated.items():
+        if key in given and not _alike(value, given[key]):
+            raise InputError(
+                f"{printable(data / FILE_NAME)} says {key} = {_listed(value)}, and {printable(config.file)} "
+                f"{printable(_listed(given[key]))}.",
+                "Images must reach the model as in training: correct the wrong one, or remove it.",
+            )
+
+
+def _alike(stated: object, given: object) -> bool:
+    """Whether two files mean the same; one number stands for all channels."""
+    ours, theirs = (
+        list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        for value in (stated, given)
+    )
+    if 1 in (len(ours), len(theirs)):
+        ours, theirs = ours * len(theirs), theirs * len(ours)
+    return len(ours) == len(theirs) and all(map(_near, ours, theirs))
+
+
+def _near(one: object, other: object) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    return one == other
+
+
+def _listed(value: object) -> str:
+    return str(list(value) if isinstance(value, tuple) else value)[:_SHOWN]
+
+
+def _given_by(config: Config) -> dict[str, object]:
+    return {key: config.input[key] for key in (*_REQUIRED, *_OPTIONAL) if config.input.get(key) is not None}
+
+
+def _valid(given: Mapping[str, object], source: str, config: Config) -> Preprocessing:
     absent = [key for key in _OPTIONAL if key not in given]
-    source = "config.json pretrained_cfg"
     if absent:
         source += f", which does not give {' or '.join(absent)}"
     try:

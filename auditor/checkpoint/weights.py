@@ -363,6 +363,11 @@ def _clean(found: object, path: Path) -> dict[str, Tensor]:
     wrong = [str(name) for name, value in entries.items() if not _is_plain(name, value)]
     if wrong:
         raise InputError(f"{printable(path)} has entries that are not plain tensors: {first_few(wrong)}.", _RESAVE)
+    inflated = [name for name, value in entries.items() if value.nbytes > value.untyped_storage().nbytes()]
+    if inflated:
+        raise InputError(
+            f"{printable(path)} has tensors larger than what is stored of them: {first_few(inflated)}.", _RESAVE
+        )
     tensors = {_strip(name): tensor.detach() for name, tensor in entries.items()}
     if len(tensors) < len(entries):
         raise InputError(f"{printable(path)} has tensors whose names differ only by {' or '.join(_PREFIXES)}.", _RESAVE)

@@ -1,4 +1,4 @@
-"""Can this audit be trusted? Each check is one reason to distrust, with the verdicts it voids (DESIGN 7.7).
+"""Can this audit be trusted? Each check is one reason to distrust, with the verdicts it voids (rule 7).
 
 docs/checks.md has a paragraph on each of them.
 """

@@ -11,7 +11,7 @@ from scipy.stats import chi2_contingency, ks_2samp
 from auditor.checks.lookalikes import Album
 from auditor.checks.subject import Selection
 from auditor.findings import Check, CheckLevel, Void
-from auditor.splits import Records
+from auditor.splits import Records, Splits
 from auditor.stats.groups import LEAST_EFFECTIVE_GROUPS, effective_groups
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 
 Integers = npt.NDArray[np.int64]
 
-_TPR_NEEDS = 1_000  # a side, at 1 % FPR (DESIGN 7.3)
+_TPR_NEEDS = 1_000  # a side, at 1 % FPR (rule 3 of docs/rules-of-evidence.md)
 _INTERVALS_NEED = 200
 _LOOKALIKES_VOID = 0.01
 _FEW_OF_A_CLASS = 5  # records a side; below that chi-square's approximation is rough
@@ -211,8 +211,10 @@ def traces(selection: Selection) -> Check:
 
     No attack reads any of it, and neither does the blind control; it hints at roles that were made in different ways.
     """
-    told = [*_order_told(selection.splits.members, selection.splits.non_members), *_files_told(selection)]
-    looked = "order" if selection.splits.traces is None else "order and files"
+    splits = selection.splits
+    in_order = _order_told(splits.members, splits.non_members) if splits.one_form else []
+    told = [*in_order, *_files_told(selection)]
+    looked = _looked_at(splits)
     return Check(
         id="traces",
         title="Order and files",
@@ -222,8 +224,23 @@ def traces(selection: Selection) -> Check:
             "roles that were made in different ways: how was the split drawn?"
             if told
             else f"Nothing beside the records ({looked}) tells train from test."
-        ),
+        )
+        + _turned_told(splits.not_turned),
     )
+
+
+def _turned_told(images: int) -> str:
+    """That models see some images lying on their side, as loaders of folders show them."""
+    if not images:
+        return ""
+    carry = "image carries" if images == 1 else "images carry"
+    return f" {images:,} {carry} an EXIF orientation that is not followed, as torchvision does not follow it either."
+
+
+def _looked_at(splits: Splits) -> str:
+    if not splits.one_form:
+        return "nothing: train and test come in two forms, which differ without any doing of the split"
+    return "order" if splits.traces is None else "order and files"
 
 
 def _order_told(members: Records, non_members: Records) -> list[str]:

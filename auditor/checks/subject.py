@@ -18,8 +18,8 @@ from auditor.splits import Recipe, Splits
 
 __all__ = ["CONFIDENCE", "MATERIAL", "Row", "Selection", "Subject", "accuracies"]
 
-CONFIDENCE = 0.99  # of intervals beside those of other models (DESIGN 7.7)
-MATERIAL = 0.02  # of accuracy: what the recipe check tolerates (DESIGN 7.7), the others tolerate too
+CONFIDENCE = 0.99  # of intervals beside those of other models (rule 7 of docs/rules-of-evidence.md)
+MATERIAL = 0.02  # of accuracy: what the recipe check tolerates (rule 7), the others tolerate too
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ def card(terminal: Terminal, report: Path, readme: Path) -> int:
         after = update_card(before, found)
     except InputError as error:
         raise InputError(f"{readme}: {error.message}", error.hint) from error
+    except RecursionError as error:
+        told = f"{readme}: the front matter of the card holds itself, or is nested too deeply."
+        raise InputError(told, "Correct it by hand, or name another file.") from error
     if after != before:
         _write(readme, after)
     terminal.emit(str(readme))
@@ -43,6 +46,8 @@ def card(terminal: Terminal, report: Path, readme: Path) -> int:
 
 def _read(path: Path) -> str:
     """The card with its line ends; nothing where there is no file."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: this is no regular file.", "Name another file.")
     try:
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:

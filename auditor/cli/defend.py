@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -75,6 +76,10 @@ def defend(terminal: Terminal, report: Path | None, **arguments: Unpack[_Argumen
         terminal.say("For an API only, do not publish: files in it hold values derived from single training records.")
     elif found.target.wrapper is not None:
         terminal.say("For an API only: the weights in it are the undefended ones.")
-    terminal.say(f"Attack it through its defense: privaudit scan {arguments['output']} --data {arguments['data']}")
+    release = None if found.target.wrapper is None else found.target.shows
+    again = {"--data": arguments["data"], "--arch": arguments["arch"], "--release": release}
+    words = [word for option, value in again.items() if value is not None for word in (option, str(value))]
+    command = shlex.join(["privaudit", "scan", str(arguments["output"]), *words])
+    terminal.say(f"Attack it through its defense: {command}")
     terminal.emit(str(arguments["output"]))
     return Exit.DONE

@@ -46,7 +46,7 @@ def diff(terminal: Terminal, old: Path, new: Path) -> int:
 
 def _lines(found: Difference) -> Iterator[tuple[str, str]]:
     for turn in found.turns:
-        same = "as before" if turn.old is turn.new else f"was {turn.old}"
+        same = "as before" if turn.old is turn.new else f"was {turn.old}. {turn.why}"
         yield "verdict", f"{turn.family}, {turn.access}: {turn.new}, {same}"
     yield "severity", f"{found.severity[1]}, was {found.severity[0]}"
     yield from map(_number, (one for one in found.changes if one.primary))

@@ -45,16 +45,21 @@ class Exit(IntEnum):
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run a command whose result is its exit code, and turn whatever it raises into the documented one.
 
-    While it runs, SIGTERM raises KeyboardInterrupt, unless the caller handles or ignores SIGTERM already.
+    While it runs, SIGTERM raises KeyboardInterrupt, unless the caller handles or ignores SIGTERM already. From the
+    first interrupt on, SIGINT and SIGTERM are ignored, after the return as well: the process is about to end.
     """
     if os.environ.get(_COMPLETE):
         return shell_complete(command, {}, _NAME, _COMPLETE, os.environ[_COMPLETE])
     terminal = Terminal()
-    try:
-        with _termination_interrupts(), _parse(command, arguments, terminal) as context:
-            return int(command.invoke(context))
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last door: whatever comes is explained
-        return _explain(error, terminal, _named(command, arguments))
+    with _termination_interrupts():
+        try:
+            with _parse(command, arguments, terminal) as context:
+                return int(command.invoke(context))
+        except KeyboardInterrupt as error:
+            _ignore_interrupts()
+            return _explain(error, terminal, _named(command, arguments))
+        except Exception as error:  # noqa: BLE001 - the last door: whatever comes is explained
+            return _explain(error, terminal, _named(command, arguments))
 
 
 def _named(command: click.Command, arguments: Sequence[str]) -> str:
@@ -73,7 +78,15 @@ def _termination_interrupts() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is _interrupt:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _ignore_interrupts() -> None:
+    """Who is impatient asks more than once; the answer to the first must not be cut off."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -122,7 +135,8 @@ def _misused(error: click.ClickException) -> str:
 def _internal(error: Exception, terminal: Terminal) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         mute_stdout()
-        terminal.error("No space is left on the device that is written to.")
+        where = f": {error.filename}" if error.filename else ""
+        terminal.error(f"No space is left on the device that is written to{where}.")
         return Exit.USAGE
     if terminal.debug:
         terminal.say("".join(traceback.format_exception(error)))

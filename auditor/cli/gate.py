@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["gate"]
 
+_FURTHER = frozenset({".onnx", ".pt2", ".h5", ".keras", ".msgpack", ".tflite", ".gguf"})
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -105,6 +106,8 @@ def _settings_alike(audited: AuditReport, report: Path, checkpoint: Path) -> tup
             f"those of {files.weights} have {_start(shown)}.",
             "Audit this file, or name the report that was made of it.",
         )
+    if checkpoint.is_dir():
+        _refuse_further_weights(audited, report, checkpoint)
     if wrapper_digest(files.folder) != audited.model.wrapper_sha256:
         raise InputError(
             f"{report} is of the same weights behind another output wrapper than the one in {files.folder}.",
@@ -128,6 +131,25 @@ def _settings_alike(audited: AuditReport, report: Path, checkpoint: Path) -> tup
             "Release the folder as `privaudit defend` wrote it.",
         )
     return settings
+
+
+def _refuse_further_weights(audited: AuditReport, report: Path, folder: Path) -> None:
+    """Whoever loads a folder may take another of its weights files than the one that was audited."""
+    from auditor.checkpoint.sidecar import SIDECAR_NAME
+    from auditor.checkpoint.weights import WRAPPER_TENSORS, is_weights_name, sha256_of
+    from auditor.errors import InputError
+    from auditor.records import printable
+
+    of_wrapper = WRAPPER_TENSORS if (folder / SIDECAR_NAME).exists() else ""
+    for file in sorted(folder.iterdir()):
+        weights = is_weights_name(file.name) or file.suffix.lower() in _FURTHER
+        if not weights or file.name == of_wrapper or not file.is_file():
+            continue
+        if sha256_of(file) != audited.model.sha256:
+            raise InputError(
+                f"{folder} also holds {printable(file.name)}, of which {report} says nothing: its SHA-256 is another.",
+                "Take it out of the folder, or name with --checkpoint the one file that goes out.",
+            )
 
 
 def _start(sha256: str) -> str:

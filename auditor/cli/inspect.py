@@ -10,6 +10,7 @@ import click
 
 from auditor.cli.exits import Exit
 from auditor.cli.terminal import Terminal, clean
+from auditor.errors import InputError
 
 __all__ = ["inspect"]
 
@@ -25,6 +26,8 @@ def inspect(terminal: Terminal, checkpoint: Path, arch: str | None, as_json: boo
 
     found = inspect_checkpoint(checkpoint, arch=arch)
     terminal.emit(json.dumps(asdict(found), indent=2, default=_plain) if as_json else clean(found.describe()))
+    if arch is not None and found.architecture is None and found.safe:
+        raise InputError(f"{found.file} cannot be loaded as {arch}: {found.architecture_evidence}")
     return Exit.DONE
 
 

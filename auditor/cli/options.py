@@ -39,8 +39,17 @@ def _names_or_none(context: click.Context, option: click.Parameter, value: str |
     return names
 
 
-def _access(_context: click.Context, _option: click.Parameter, value: str) -> Access:
-    return Access(value)
+def _release(context: click.Context, option: click.Parameter, value: str | None) -> Access:
+    """As asked for, or as the policy says: one report is not written for one release and judged for another."""
+    from auditor.policy_file import read_policy
+
+    policy: Path | None = context.params.get("policy")
+    stated = None if policy is None else read_policy(policy).gate.release
+    if None not in (value, stated) and value != stated:
+        raise click.BadParameter(
+            f"{value} is asked for, and [gate] of {policy} judges {stated}: leave one of them out.", context, option
+        )
+    return Access(value or stated or Access.WEIGHTS)
 
 
 def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> int | None:
@@ -93,10 +102,8 @@ _ARGUMENTS = (
     click.option(
         "--release",
         type=click.Choice([access.value for access in Access]),
-        callback=_access,
-        default="weights",
-        show_default=True,
-        help="How the model will go out. All three are reported; this one is judged.",
+        callback=_release,
+        help="How the model will go out: as the policy says, or weights. All three are reported; this one is judged.",
     ),
     click.option(
         "--budget",
@@ -146,6 +153,7 @@ _ARGUMENTS = (
     ),
     click.option(
         "--policy",
+        is_eager=True,  # --release asks it
         metavar="FILE",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="Limits, severity and gate of your own, privaudit.toml or pyproject.toml; judged at the end of a scan.",

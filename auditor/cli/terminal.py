@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from auditor.errors import InputError
 
@@ -43,6 +43,14 @@ class Terminal:
                 # Rich would exit with 1 here, which means "policy violated".
                 self.quiet = True
 
+            def __exit__(self, *raised: object) -> None:
+                # on a full disk too, what cannot be said must not become an exit code
+                try:
+                    super().__exit__(*raised)
+                except OSError:
+                    self.quiet = True
+                    _mute(sys.stderr)
+
         return QuietConsole(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str, style: str = "") -> None:
@@ -59,8 +67,10 @@ class Terminal:
         """Write one piece of the artifact to stdout; a reader who has left does not change how the command ends.
 
         Raises:
-            InputError: stdout takes nothing, as on a full disk.
+            InputError: stdout takes nothing, as on a full disk, or is closed.
         """
+        if sys.stdout is None:
+            raise InputError("Standard output is closed.", "Leave it open, or send it to a file.")
         try:
             sys.stdout.write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode() + "\n")
             sys.stdout.flush()
@@ -74,7 +84,13 @@ class Terminal:
 
 def mute_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's last flush cannot fail on a closed pipe."""
+    _mute(sys.stdout)
+
+
+def _mute(stream: TextIO | None) -> None:
+    if stream is None:
+        return
     with suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, stream.fileno())
         os.close(nothing)

@@ -1,4 +1,4 @@
-"""The battery before and after each defense, paired on the same records (DESIGN 7.12).
+"""The battery before and after each defense, paired on the same records (rule 12 of docs/rules-of-evidence.md).
 
 A defended model is attacked by somebody who does not know of the defense (static), and by somebody who refits
 everything through it, shadows included (adaptive). Only the second speaks about what the defense buys. Beside an

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from auditor.battery.attacks import CARDS
+from auditor.comparison.costs import LABELS_KEPT
 from auditor.findings import LABELS_ONLY, DefenseAdvice, DefenseProbeResult, DefenseResult, StrongestAttack
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
@@ -14,6 +15,7 @@ __all__ = ["MOST_ACCURACY_LOST", "advise"]
 
 MOST_ACCURACY_LOST = 0.02
 _CHANCE = 0.5
+_TOLD = 2
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def _advise(results: Sequence[DefenseResult], release: Access) -> DefenseAdvice 
         strongest=None if best is None else best.strongest,
         accuracy_change=None if best is None else best.result.accuracy_change,
         sentence=_none_of(candidates) if best is None else _sentence(best),
-        not_stopped=_not_stopped(candidates if best is None else [best], release, advised=best is not None),
+        not_stopped=_none_stopped(candidates, release) if best is None else _not_stopped(best, release),
     )
 
 
@@ -80,31 +82,53 @@ def _candidates(results: Sequence[DefenseResult], release: Access) -> Iterator[_
 def _sentence(best: _Candidate) -> str:
     strongest, result = best.strongest, best.result
     within = "" if strongest.change.high < 0 else " It was not shown to leak less."
-    seeds = "one seed" if result.seeds == 1 else f"{result.seeds} seeds"
-    way = "Releasing labels only" if result.card.id == LABELS_ONLY else f"This file with {result.card.title}"
     return (
-        f"{way}: the strongest attack that knows of it ({_title(strongest.attack_id)}) reaches "
-        f"{_against(strongest)} on which nothing was chosen.{within}{_cost(result.accuracy_change)} "
-        f"That speaks of this file, {seeds}."
+        f"{_way(result)}: {_of_how_many(best)} ({_title(strongest.attack_id)}) reaches "
+        f"{_against(best)} on which nothing was chosen.{within}{_cost(result.accuracy_change)}{_speaks_of(result)}"
     )
+
+
+def _way(result: DefenseResult) -> str:
+    if result.card.id == LABELS_ONLY:
+        return "Releasing labels only"
+    if result.baseline == "target":
+        return f"This file with {result.card.title}"
+    times = "once" if result.seeds == 1 else f"{result.seeds} times"
+    return f"This model retrained {times} with {result.card.title}"
+
+
+def _of_how_many(one: _Candidate) -> str:
+    many, what = one.strongest.chosen_from, "on labels" if one.result.card.id == LABELS_ONLY else "refitted to it"
+    return f"the only attack {what}" if many == 1 else f"the strongest of {many} attacks {what}"
+
+
+def _speaks_of(result: DefenseResult) -> str:
+    """How far the numbers carry where the way does not tell: of labels only nothing is made that has a seed."""
+    if result.card.id == LABELS_ONLY or result.baseline == "twin":
+        return ""
+    return f" That speaks of this file, {'one seed' if result.seeds == 1 else f'{result.seeds} seeds'}."
 
 
 def _title(attack_id: str) -> str:
     return next((card.title for card in CARDS if card.id == attack_id), attack_id)
 
 
-def _against(strongest: StrongestAttack) -> str:
+def _against(one: _Candidate) -> str:
     """Both numbers, with n once where it is the same."""
-    after, before = strongest.adaptive, strongest.undefended
+    after, before = one.strongest.adaptive, one.strongest.undefended
+    alike = after.confidence == before.confidence
+    instead = f"{before.value:.2f} ({before.low:.2f}–{before.high:.2f})" if alike else _about(before)
+    stands = f" for an undefended twin, retrained alike ({one.result.shadows} shadows each)"
+    beside = stands if one.result.baseline == "twin" else ""
     if after.n == before.n:
-        return f"AUC {_about(after)} instead of {_about(before)}, both on {_counted(after)}"
-    return f"AUC {_about(after)} on {_counted(after)} instead of {_about(before)} on {_counted(before)}"
+        return f"AUC {_about(after)} instead of {instead}{beside}, on {_counted(after)}"
+    return f"AUC {_about(after)} on {_counted(after)} instead of {instead}{beside} on {_counted(before)}"
 
 
 def _cost(change: Estimate | None) -> str:
     if change is None:
         return ""
-    if change.low == change.high == 0:
+    if change.method == LABELS_KEPT:
         return f" Accuracy does not change ({_counted(change)})."
     return f" Accuracy changes by {_points(change)}."
 
@@ -120,20 +144,38 @@ def _none_of(candidates: Sequence[_Candidate]) -> str:
     )
 
 
-def _not_stopped(candidates: Sequence[_Candidate], release: Access, *, advised: bool) -> str:
+def _not_stopped(one: _Candidate, release: Access) -> str:
     """What still works: the strongest attack, whose number the advice tells, and what exists only for the defense."""
-    told = []
-    for one in candidates:
-        title = one.result.card.title
-        if one.strongest.adaptive.low > _CHANCE:
-            attack = _title(one.strongest.attack_id)
-            told.append(attack if advised else _numbered(f"{attack} against {title}", one.strongest.adaptive))
-        told += [
-            _numbered(_attacked(probe, title), probe.auc)
-            for probe in one.result.probes
-            if probe.auc is not None and probe.auc.low > _CHANCE and release.includes(probe.access)
-        ]
+    told = [_title(one.strongest.attack_id)] if one.strongest.adaptive.low > _CHANCE else []
+    told += [_numbered(attack, auc) for attack, auc in _of_probes(one, release)]
     return f"Not stopped: {'; '.join(told)}." if told else ""
+
+
+def _none_stopped(candidates: Sequence[_Candidate], release: Access) -> str:
+    """What works best against the two that leak least; the section on defenses tells of all of them."""
+    order = sorted(candidates, key=lambda one: one.leak)
+    told = [_numbered(*best) for one in order[:_TOLD] if (best := _best_of(one, release))[1].low > _CHANCE]
+    if not told:
+        return ""
+    more = f"; {len(order) - _TOLD} more in the section on defenses" if len(order) > _TOLD else ""
+    return f"Not stopped: {'; '.join(told)}{more}."
+
+
+def _best_of(one: _Candidate, release: Access) -> tuple[str, Estimate]:
+    """Of all attacks on one defense the strongest, with its AUC."""
+    known = (f"{_title(one.strongest.attack_id)} against {one.result.card.title}", one.strongest.adaptive)
+    probes = _of_probes(one, release, asks=("members",))
+    return max((known, *probes), key=lambda attack: attack[1].value)
+
+
+def _of_probes(
+    one: _Candidate, release: Access, asks: Sequence[str] = ("members", "held out")
+) -> Iterator[tuple[str, Estimate]]:
+    for probe in one.result.probes:
+        if probe.auc is None or probe.auc.low <= _CHANCE or probe.asks not in asks:
+            continue
+        if release.includes(probe.access):
+            yield _attacked(probe, one.result.card.title), probe.auc
 
 
 def _attacked(probe: DefenseProbeResult, defense: str) -> str:
@@ -153,8 +195,8 @@ def _about(estimate: Estimate) -> str:
 
 
 def _points(change: Estimate) -> str:
-    ends = f"{100 * change.low:+.1f} to {100 * change.high:+.1f}"
-    return f"{100 * change.value:+.1f} points ({ends}; {_counted(change)})"
+    value, low, high = (f"{100 * end:+.1f}".replace("-", "−") for end in (change.value, change.low, change.high))
+    return f"{value} points ({low} to {high}; {_counted(change)})"
 
 
 def _counted(estimate: Estimate) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from auditor.battery import MEMBERSHIP
 from auditor.battery.plan import Plan, probes_for, why_not
 from auditor.comparison.costs import Behaviour, behaviour_of
 from auditor.comparison.inversion import Exhibit, exhibit
-from auditor.findings import Role
+from auditor.findings import LABELS_ONLY, Role
 from auditor.inversion.workshop import Workshop
 from auditor.laboratory import Answers, Laboratory
 from auditor.membership.evidence import Attack, Evidence
@@ -50,6 +50,8 @@ class Side:
         workshop: Where inversion attacks are run.
         retrained: Whether it was trained here, defended or as the twin: only then its weights say anything of a
             defense, since an output-time one is left away with a line.
+        as_audited: Attacks that see in it what they see in the audited model, as they ran there: those on labels where
+            labels alone are released.
     """
 
     name: str
@@ -63,14 +65,15 @@ class Side:
     laboratory: Laboratory
     workshop: Workshop
     retrained: bool
+    as_audited: Mapping[str, Scored] = field(default_factory=dict)
 
     def scores(self, access: Access) -> Mapping[str, Floats]:
         """Scores [record] of the attacks that somebody with this access can run, by attack."""
-        return {
-            name: one.scores
-            for name, one in self.scored.items()
-            if access.includes(one.attack.card.access) and one.scores is not None and not np.isnan(one.scores).any()
-        }
+        return _on_all_records(self.scored, access)
+
+    def scores_as_audited(self, access: Access) -> Mapping[str, Floats]:
+        """The same of those that see here what they see in the audited model."""
+        return _on_all_records(self.as_audited, access)
 
     @cached_property
     def behaviour(self) -> Behaviour:
@@ -93,6 +96,14 @@ class Side:
             opened=applied.defense.opened,
             probes=applied.defense.inverters,
         )
+
+
+def _on_all_records(scored: Mapping[str, Scored], access: Access) -> Mapping[str, Floats]:
+    return {
+        name: one.scores
+        for name, one in scored.items()
+        if access.includes(one.attack.card.access) and one.scores is not None and not np.isnan(one.scores).any()
+    }
 
 
 @dataclass(frozen=True)
@@ -184,7 +195,13 @@ class Bench:
             laboratory=laboratory,
             workshop=self.workshop,
             retrained=retrained,
+            as_audited=self._on_labels if applied is not None and applied.defense.card.id == LABELS_ONLY else {},
         )
+
+    @cached_property
+    def _on_labels(self) -> Mapping[str, Scored]:
+        """What the audit ran on the labels of the audited model."""
+        return {one.attack.card.id: one for one in self.results if one.attack.card.access is Access.LABELS}
 
     def _scored(self, target: Target, evidence: Evidence, opened: Evidence | None) -> Mapping[str, Scored]:
         """The panel; attacks on weights read what whoever holds them sees, and do not run where that is nothing."""

@@ -16,12 +16,17 @@ from auditor.membership.measure import Jury
 from auditor.shadows import AuditSet
 from auditor.signals import class_probabilities
 from auditor.stats.bootstrap import bca
+from auditor.stats.difference import paired_difference
 from auditor.stats.estimate import Estimate
-from auditor.stats.groups import enough_groups
+from auditor.stats.groups import Clustered, enough_groups
 from auditor.stats.intervals import TOO_FEW_GROUPS, grouped_mean, grouped_proportion, mean, proportion
 from auditor.target import Target
+from auditor.wrappers.labels_only import LabelsOnly
+from auditor.wrappers.memguard import MemGuardNoise
+from auditor.wrappers.perturbed import Perturbed
+from auditor.wrappers.plain import Rounded, Temperature, TopThree
 
-__all__ = ["Behaviour", "accuracy_change", "behaviour_of", "costs_of", "timed"]
+__all__ = ["LABELS_KEPT", "Behaviour", "accuracy_change", "behaviour_of", "costs_of", "timed"]
 
 Made = TypeVar("Made")
 
@@ -32,6 +37,11 @@ Groups: TypeAlias = npt.NDArray[np.int64] | None
 _CALIBRATION_BINS = 15
 _RESAMPLES = 299
 _UNIT = "non-members"
+
+LABELS_KEPT = "the largest class stays by construction"
+"""Method of a change of accuracy that is none whatever the records are."""
+
+_KEEP_LABELS = (LabelsOnly, MemGuardNoise, Perturbed, Rounded, Temperature, TopThree)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class Behaviour:
         choosing: The half of them on which choices are made [non-member].
         asking: How long the answers took.
         groups: Which of them belong together [non-member]; None where none do.
+        keeps_labels: Whether what stands behind the weights cannot change which class is the largest.
     """
 
     vectors: npt.NDArray[np.float32]
@@ -53,6 +64,7 @@ class Behaviour:
     choosing: Flags
     asking: Timing
     groups: Groups = None
+    keeps_labels: bool = False
 
 
 def behaviour_of(target: Target, audit_set: AuditSet, jury: Jury) -> Behaviour:
@@ -61,7 +73,8 @@ def behaviour_of(target: Target, audit_set: AuditSet, jury: Jury) -> Behaviour:
     records = audit_set.records.take(outside)
     vectors, asking = timed("answer the audited non-members", lambda: class_probabilities(target, records.inputs))
     right, choosing = vectors.argmax(1) == records.labels, jury.selection[outside]
-    return Behaviour(vectors, right, records.labels, choosing, asking, records.groups)
+    kept = isinstance(target.wrapper, _KEEP_LABELS)
+    return Behaviour(vectors, right, records.labels, choosing, asking, records.groups, kept)
 
 
 def timed(phase: str, make: Callable[[], Made]) -> tuple[Made, Timing]:
@@ -72,10 +85,30 @@ def timed(phase: str, make: Callable[[], Made]) -> tuple[Made, Timing]:
 
 
 def accuracy_change(before: Behaviour, after: Behaviour, *, choosing: bool) -> Estimate:
-    """Accuracy on one half of the non-members, defended minus undefended, paired."""
+    """Accuracy on one half of the non-members, defended minus undefended, paired.
+
+    That no record changed sides leaves some room for others to; none is left where the defense keeps every label.
+    """
     half = before.choosing if choosing else ~before.choosing
     changed = after.right[half].astype(float) - before.right[half]
-    return _mean(changed, None if before.groups is None else before.groups[half], least=-1.0, most=1.0)
+    found = _difference(changed, None if before.groups is None else before.groups[half])
+    if after.keeps_labels and np.array_equal(before.vectors.argmax(1), after.vectors.argmax(1)):
+        return replace(found, low=0.0, high=0.0, method=LABELS_KEPT)
+    return found
+
+
+def _difference(changed: Floats, groups: Groups) -> Estimate:
+    """The mean of -1, 0 and 1, never with an interval of width zero."""
+    gained, lost = int((changed > 0).sum()), int((changed < 0).sum())
+    if groups is None:
+        return paired_difference(gained, lost, len(changed), unit=_UNIT)
+    found = grouped_mean(changed, groups, least=-1.0, most=1.0, unit=_UNIT)
+    if found.low < found.high:
+        return found
+    # all records alike: what as many single ones as the groups are worth would leave open
+    worth = int(Clustered.of(changed, np.unique(groups, return_inverse=True)[1]).effective)
+    open_to = paired_difference(worth * (gained > 0), worth * (lost > 0), worth, unit=_UNIT)
+    return replace(found, low=open_to.low, high=open_to.high, method=f"{open_to.method}, groups")
 
 
 def costs_of(before: Behaviour, after: Behaviour, *, same_weights: bool) -> tuple[Measurement, ...]:
@@ -83,11 +116,11 @@ def costs_of(before: Behaviour, after: Behaviour, *, same_weights: bool) -> tupl
     moved = _distortion(before, after) if same_weights else ()
     return (
         *(
-            Measurement(name=f"{name}, {state}", estimate=estimate)
-            for name, measure in (
-                ("Accuracy on non-members", _accuracy),
-                ("Accuracy in the worst class, chosen on one half and measured on the other", _worst_class),
-                ("Expected calibration error", _calibration),
+            Measurement(name=f"{name}, {state}", estimate=estimate, unit=unit)
+            for name, measure, unit in (
+                ("Accuracy on non-members", _accuracy, "share"),
+                ("Accuracy in the worst class, chosen on one half and measured on the other", _worst_class, "share"),
+                ("Expected calibration error", _calibration, ""),
             )
             for state, one in (("undefended", before), ("defended", after))
             if (estimate := measure(one)) is not None
@@ -101,7 +134,7 @@ def _distortion(before: Behaviour, after: Behaviour) -> tuple[Measurement, ...]:
     changed = before.vectors.argmax(1) != after.vectors.argmax(1)
     lengths = (np.abs(difference).sum(1), np.sqrt(np.square(difference).sum(1)))
     return (
-        Measurement(name="Labels changed", estimate=_proportion(changed, before.groups)),
+        Measurement(name="Labels changed", estimate=_proportion(changed, before.groups), unit="share"),
         *(
             Measurement(
                 name=f"{norm} distance of the released vector",

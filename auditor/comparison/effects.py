@@ -12,7 +12,7 @@ from auditor.comparison.bench import Bench, Side
 from auditor.comparison.inversion import NOT_ASKED
 from auditor.compute import generator
 from auditor.defense import Defense, DefenseProbe, Inspected
-from auditor.errors import crash_report
+from auditor.errors import WorkerKilledError, crash_report
 from auditor.findings import (
     Completed,
     DefenseEffect,
@@ -121,7 +121,8 @@ def strongest_of(before: Side, after: Side) -> Iterator[StrongestAttack]:
     for access in Access:
         if access is Access.WEIGHTS and not after.retrained:
             continue
-        ours, theirs = after.scores(access), before.scores(access)
+        same = after.scores_as_audited(access)
+        ours, theirs = ({**side.scores(access), **same} for side in (after, before))
         if not ours or not theirs:
             continue
         best, best_before = (_best(scores, choosing, chosen_on, limits) for scores in (ours, theirs))
@@ -158,6 +159,8 @@ def probes_of(defense: Defense, side: Side) -> Iterator[DefenseProbeResult]:
         try:
             measured = _of_members(probe, side) if probe.asks == "members" else _of_held_out(probe, side)
             yield result.model_copy(update={"auc": measured})
+        except WorkerKilledError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a probe raises, the rest of the report must still come
             yield result.model_copy(update={"status": "failed", "reason": crash_report(error)})
 

@@ -1,4 +1,4 @@
-"""Blind control (DESIGN 7.6): can members be told from non-members without the model.
+"""Blind control (rule 6 of docs/rules-of-evidence.md): can members be told from non-members without the model.
 
 A cross-fitted classifier on the tensor that the model receives. What it can tell apart differs for reasons that the
 model did not cause, so an attack may be telling the same. Its out-of-fold probability is each record's propensity:

@@ -1,8 +1,8 @@
-"""Null controls (DESIGN 7.4): what the split alone gives, and that the instrument reads zero when there is nothing."""
+"""Null controls (rule 4): what the split alone gives, and that the instrument reads zero when there is nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,6 @@ from auditor.threat import Access
 __all__ = ["NullExcess", "instrument_null", "owner_label_excess", "owner_label_result", "two_class_signals"]
 
 Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 _UNLEARNED = 0.2  # of a shift: null models train on fewer records than the target
 _LEANS = 0.2  # p of a null that lies above .5; with 80 % certainty
@@ -52,6 +51,8 @@ class NullExcess:
         significant: Whether that is above 0.
         shift: Whether the null itself lies above .5.
         leans: Whether it does with 80 % certainty at least.
+        masks: Whether it lies wholly below .5: the split takes from every AUC.
+        hides: Whether what it takes may hide an AUC that reaches the limit of *nothing found*.
         scores: The null's score per audit record, float64 [record], for its curve.
     """
 
@@ -62,6 +63,8 @@ class NullExcess:
     significant: bool
     shift: bool
     leans: bool
+    masks: bool
+    hides: bool
     scores: Floats
 
 
@@ -95,7 +98,7 @@ def owner_label_excess(
         error=error,
         groups=jury.groups,
     )
-    access = attack.card.access
+    access, masks = attack.card.access, found.null.high < 0.5
     return NullExcess(
         access=access,
         null=Measurement(
@@ -112,6 +115,8 @@ def owner_label_excess(
         significant=found.p_value <= error,
         shift=found.null.low > 0.5,
         leans=found.null_p_value <= _LEANS,
+        masks=masks,
+        hides=masks and 0.5 + found.estimate.high >= limits.auc,
         scores=np.where(np.where(member, nulls.halves[0], coin), each[1], each[0]),
     )
 
@@ -126,13 +131,15 @@ def owner_label_result(excesses: Sequence[NullExcess], jury: Jury) -> ControlRes
             status="skipped",
             sentence="No primary attack ran, so there is nothing to compare with models that never saw the records.",
         )
-    shift, leans = (any(told) for told in ([one.shift for one in excesses], [one.leans for one in excesses]))
+    masks, hides = any(one.masks for one in excesses), any(one.hides for one in excesses)
+    shift, leans = any(one.shift for one in excesses), any(one.leans for one in excesses)
     return ControlResult(
         id="owner-label-null",
         title="Null control, owner's labels",
         question="What does the split alone give, on models that never saw the record?",
-        status="warn" if shift else "pass",
-        sentence=f"{_null_told(shift=shift, leans=leans)} {_NOT_SEEN}",
+        status="fail" if hides else "warn" if shift or masks else "pass",
+        sentence=" ".join(_null_told(shift=shift, leans=leans, masks=masks, hides=hides)),
+        voids=(Void.NOTHING_FOUND,) if hides else (),
         measurements=(
             *(told for one in excesses for told in (one.null, one.excess)),
             *(one.beyond for one in excesses),
@@ -151,18 +158,25 @@ _TESTED = (
 )
 
 
-def _null_told(*, shift: bool, leans: bool) -> str:
+def _null_told(*, shift: bool, leans: bool, masks: bool, hides: bool) -> Iterator[str]:
+    if masks:
+        yield (
+            "Models that never saw the records order non-members above members: the split takes from every AUC, and a "
+            f"leak reads smaller than it is{', by so much that one over the limit may be hidden' if hides else ''}."
+        )
     if shift:
-        return (
+        yield (
             "Models that never saw the records already order members above non-members: the split alone gives part of "
             f"the result, so a leak needs a significant excess over them. {_TESTED}"
         )
-    if leans:
-        return (
+    elif leans:
+        yield (
             "Models that never saw the records score members a little higher than non-members, which may be chance: "
             f"where they do, a leak needs a significant excess over them. {_TESTED}"
         )
-    return "Models that never saw the records do not tell members from non-members."
+    elif not masks:
+        yield "Models that never saw the records do not tell members from non-members."
+    yield _NOT_SEEN
 
 
 def instrument_null(scored: Sequence[Scored], jury: Jury, limits: Limits, seed: int) -> ControlResult:
@@ -206,7 +220,7 @@ def instrument_null(scored: Sequence[Scored], jury: Jury, limits: Limits, seed: 
             + ("gave AUC 0.5." if reads_zero else "did not give AUC 0.5.")
         ),
         measurements=(
-            Measurement(name=name, estimate=rate, against=f"{100 * limits.family_wise_error:.0f} %"),
+            Measurement(name=name, estimate=rate, against=f"{100 * limits.family_wise_error:.0f} %", unit="share"),
             *zero_leak,
         ),
         voids=() if alarms <= allowed and reads_zero else (Void.LEAK_FOUND, Void.NOTHING_FOUND),

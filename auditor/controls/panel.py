@@ -11,16 +11,14 @@ import numpy.typing as npt
 from auditor.controls.blind import Blind, blind_control, matched_test
 from auditor.controls.nulls import NullExcess, instrument_null, owner_label_excess, owner_label_result
 from auditor.controls.planted import Planted, planted_control
-from auditor.findings import Completed, ControlResult, Endpoint, Role, SecondaryChoice
+from auditor.findings import Completed, ControlResult, Endpoint, Failed, Role, Skipped
 from auditor.limits import Limits
 from auditor.membership.evidence import Evidence, NullModels
-from auditor.membership.measure import Jury, Scored, primary_p_values
+from auditor.membership.measure import Jury, Scored, choose_secondary, declared_tests
 from auditor.threat import Access
 from auditor.verdict import AccessFacts
 
-__all__ = ["Panel", "run_controls", "secondary_note"]
-
-_CHANCE = 0.5
+__all__ = ["Panel", "run_controls"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,20 @@ class Panel:
         limits: Limits,
         *,
         random_split: bool | None = None,
+        others: bool = False,
     ) -> list[AccessFacts]:
-        """What the verdict needs to know about each access; `random_split` is what the owner states."""
+        """What the verdict needs to know about each access.
+
+        Args:
+            scored: The battery's attacks with their scores.
+            evidence: The attacker in front of the target.
+            jury: Who is evaluated.
+            limits: Levels and limits.
+            random_split: What the owner states.
+            others: Whether there are members beyond the audited ones, and every shadow is known to hold them.
+        """
         found = [self._of_access(access, scored, evidence, jury, limits) for access in Access]
-        return [replace(one, random_split=bool(random_split)) for one in found]
+        return [replace(one, random_split=bool(random_split), others=others) for one in found]
 
     def _of_access(
         self, access: Access, scored: Sequence[Scored], evidence: Evidence, jury: Jury, limits: Limits
@@ -56,6 +64,7 @@ class Panel:
         if own is not None and own.scores is not None:
             alpha = limits.family_wise_error / len(Access)
             matched = matched_test(own.scores, jury, self.blind.propensity, alpha)
+        secondary = choose_secondary(scored, jury, limits, access)
         return AccessFacts(
             access=access,
             endpoints=_tested(own),
@@ -68,6 +77,9 @@ class Panel:
             excess_significant=None if excess is None else excess.significant,
             excess_tested=None if excess is None else excess.beyond.estimate,
             attack="" if own is None else own.attack.card.title,
+            not_made=_not_made(own),
+            secondary=secondary,
+            secondary_title="" if secondary is None else _title(scored, secondary.attack_id),
         )
 
 
@@ -75,6 +87,21 @@ def _tested(own: Scored | None) -> tuple[Endpoint, ...]:
     if own is None or not isinstance(own.outcome, Completed):
         return ()
     return tuple(endpoint for endpoint in own.outcome.endpoints if not endpoint.appendix)
+
+
+def _not_made(own: Scored | None) -> str:
+    """What became of a declared primary attack that did not complete; empty where it did, or none was declared."""
+    match own:
+        case Scored(declared=True, outcome=Failed()):
+            return "it crashed"
+        case Scored(declared=True, outcome=Skipped(reason=reason)):
+            return f"it was skipped: {reason.rstrip('.')}"
+        case _:
+            return ""
+
+
+def _title(scored: Sequence[Scored], attack_id: str) -> str:
+    return next(one.attack.card.title for one in scored if one.attack.card.id == attack_id)
 
 
 def run_controls(
@@ -99,20 +126,10 @@ def run_controls(
     """
     primaries = [one for one in scored if one.role is Role.PRIMARY and one.scores is not None]
     shadow_based = [one.attack for one in primaries if one.attack.least_shadows]
-    tests = max(len(primary_p_values(scored)), 1)
+    tests = max(declared_tests(scored, jury, limits), 1)
     blind = blind_control(features, jury, seed, limits)
     excesses = tuple(owner_label_excess(one.attack, evidence, nulls, jury, limits, seed) for one in primaries)
     instrument = instrument_null(scored, jury, limits, seed)
     planted = planted_control(shadow_based, evidence, jury, limits, tests=tests, seed=seed)
     owner = owner_label_result(excesses, jury)
     return Panel(blind, excesses, instrument, planted, (blind.result, owner, instrument, planted.result))
-
-
-def secondary_note(choice: SecondaryChoice, title: str) -> str:
-    """A sentence about the best secondary attack, for the verdict."""
-    value = choice.reported_value
-    above = ": above chance, but not corrected, so it decides nothing" if value.low > _CHANCE else ""
-    return (
-        f"The best of {choice.chosen_from} secondary attacks ({title}), chosen on one half, reached AUC "
-        f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f}) on the other{above}."
-    )

@@ -1,4 +1,4 @@
-"""Planted control (DESIGN 7.5): a leak of the size of the limit has to be found again.
+"""Planted control (rule 5 of docs/rules-of-evidence.md): a leak of the size of the limit has to be found again.
 
 For every audit record the first shadow without it and the first with it are set aside; of complementary pairs that is
 the first pair. The answers without it stand in the target's place and pseudo-members are drawn at random: nothing
@@ -85,7 +85,8 @@ def planted_control(
             if share != at_limit:
                 continue
             curve = example
-            found.append(Measurement(name=f"Planted leak found ({access})", estimate=point.detected, against="80 %"))
+            name = f"Planted leak found ({access})"
+            found.append(Measurement(name=name, estimate=point.detected, against="80 %", unit="share"))
             if point.detected.value >= _NEEDED_RATE:
                 recovered.add(access)
     passed = len(recovered) == len(found)

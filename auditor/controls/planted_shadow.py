@@ -1,4 +1,4 @@
-"""The trained planted shadow (DESIGN 7.5): does this recipe keep what can only be learned by heart?
+"""The trained planted shadow (rule 5): does this recipe keep what can only be learned by heart?
 
 One further shadow trains on records under a wrong class, each included if a coin says so. Its answers on them, against
 those of the shadows, none of which saw any, tell how much a model of this recipe keeps. Reported, and blocks nothing:

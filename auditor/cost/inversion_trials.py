@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from auditor.battery import DECODER, DECODERS, GRADIENTS, INVERSION
-from auditor.battery.plan import Plan
+from auditor.battery.plan import Plan, why_not_inverting
 from auditor.cost.price import Item, Spent, line_of
 from auditor.defenses import DEFENSES, applied_to
 from auditor.inversion import InversionAttack
@@ -30,16 +30,15 @@ _LEAST_EFFORT = 10  # of a thousand
 
 
 def inversion_items(plan: Plan, audit_set: AuditSet, public: Records | None, target: Target) -> Iterator[Item]:
-    """What each part of the inversion battery costs; nothing for records that are no images."""
-    planned = [attack for attack in INVERSION if attack.card.id in plan.attacks]
-    if audit_set.records.inputs.ndim != 4 or not planned:
+    """What each part of the inversion battery costs; nothing of a generator of the user's own."""
+    running = [attack for attack in INVERSION if not why_not_inverting(attack, plan)]
+    if not running:
         return
     trials = _InversionTrials(plan, audit_set, public, target)
     yield Item(_PHASE, "evaluation networks", trials.judging(), len(EVALUATORS), spread=True)
-    runnable = [attack for attack in planned if trials.can(attack)]
-    if plan.generator is None and any(attack.needs == "prior" for attack in runnable):
+    if plan.generator is None and any(attack.needs == "prior" for attack in running):
         yield Item(_PHASE, "image prior", trials.learning_prior())
-    for attack in runnable:
+    for attack in (one for one in running if one.needs != "own generator"):
         models = 2 + (plan.class_controls > 0) * (attack.rebuilds == "classes")
         yield Item(_PHASE, attack.card.id, trials.inverting(attack), models, spread=True)
     if plan.inverts_defended and applied_to(target) is None:
@@ -67,10 +66,6 @@ class _InversionTrials:
     audit_set: AuditSet
     public: Records | None
     target: Target
-
-    def can(self, attack: InversionAttack) -> bool:
-        """Whether there is what it needs; the user's own generator is not tried."""
-        return attack.needs is None or (attack.needs != "own generator" and self.public is not None)
 
     def judging(self) -> Spent:
         """One evaluation network; the average of the kinds."""
@@ -119,7 +114,7 @@ class _InversionTrials:
             classes=tuple(range(self.target.facts.num_classes)),
             public=images if self.public else None,
             auxiliary=images,
-            prior=untrained_prior(self.target) if self.public else None,
+            prior=untrained_prior(self.target),
             asked=self._images(audited, min(audited.n, _FEW_RECORDS)),
             seed=0,
             effort=thousandths / _WHOLE,

@@ -61,7 +61,7 @@ DEFENSES = (
 
 
 def applied_to(target: Target) -> Applied | None:
-    """The defense that the target was saved with: its shadows are defended alike, each refitted (DESIGN 7.12).
+    """The defense that the target was saved with: its shadows are defended alike, each refitted (rule 12).
 
     Raises:
         InputError: this version does not know it.

@@ -132,6 +132,7 @@ ROWS = (
             acts_on="training",
             counts_for=ALL_ACCESSES,
             changed="The factor is the one at which the authors of RelaxLoss measure it; the owner's optimiser.",
+            for_comparison=True,
             settings={"factor": 0.1},
         ),
         retrain=retrain,
@@ -151,6 +152,7 @@ ROWS = (
             counts_for=ALL_ACCESSES,
             changed="The code's epochs 50 and 75 of 100 are shares of the owner's epochs; the factor is that of the "
             "code's example; the owner's optimiser; any smoothing in the owner's recipe is replaced.",
+            for_comparison=True,
             settings={"factor": -0.05, "sets_in": 0.5, "whole": 0.75},
         ),
         retrain=retrain_negative,

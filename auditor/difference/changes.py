@@ -73,12 +73,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A verdict then and now."""
+    """A verdict then and now; `why` is the sentence of the new one."""
 
     access: Access
     family: Family
     old: VerdictState
     new: VerdictState
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +359,7 @@ def _turns(old: AuditReport, new: AuditReport) -> Iterator[Turn]:
     before = {(verdict.access, verdict.family): verdict.state for verdict in old.verdicts}
     for verdict in new.verdicts:
         if (was := before.get((verdict.access, verdict.family))) is not None:
-            yield Turn(verdict.access, verdict.family, was, verdict.state)
+            yield Turn(verdict.access, verdict.family, was, verdict.state, verdict.sentence)
 
 
 def _cards(report: AuditReport) -> Iterator[tuple[AttackCard, bool]]:

@@ -155,7 +155,7 @@ class ClassExposure(Part):
 
 
 class RecordExposure(Part):
-    """Which audited members the target treats as a model without them would not (DESIGN 7.9).
+    """Which audited members the target treats as a model without them would not (rule 9 of docs/rules-of-evidence.md).
 
     `records` are opaque ids under the owner's key. `stability` is the overlap (intersection over union) of the lists
     that two disjoint halves of the shadows give; `unstable` says that there are too few shadows to lean on the list.

@@ -33,7 +33,7 @@ class DosePoint(Part):
 
 
 class ControlResult(Part):
-    """One control of DESIGN section 7: what it asked, what it measured, what it voids where it did not pass."""
+    """One control (docs/rules-of-evidence.md): what it asked, what it measured, what it voids where it did not pass."""
 
     id: str
     title: str
@@ -94,7 +94,7 @@ class CanaryBound(Part):
 
 
 class CanaryAudit(Part):
-    """What the model kept of records that were added to its training by logged coin flips (DESIGN 7.10)."""
+    """What the model kept of records that were added to its training by logged coin flips (rule 10)."""
 
     canaries: Count
     included: Count

@@ -27,7 +27,7 @@ class DefenseCard(Part):
     """What a defense is, before it is applied.
 
     `claims` is what its paper was read to report; empty: nothing that may be quoted. `part_of` names the defense of
-    which this one is a part, measured alone.
+    which this one is a part, measured alone. One `for_comparison` stands beside others and is not proposed before them.
     """
 
     id: str
@@ -39,6 +39,7 @@ class DefenseCard(Part):
     changed: str = ""
     claims: str = ""
     part_of: str = ""
+    for_comparison: bool = False
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from auditor.difference.changes import Change, compare
+from auditor.errors import InputError
 from auditor.findings import (
     CanaryBound,
     CheckLevel,
@@ -31,6 +32,7 @@ __all__ = [
     "no_worse_than_last",
     "required_attacks",
     "required_checks",
+    "told_of_baseline",
 ]
 
 _CLOCKS_DIFFER = timedelta(hours=1)
@@ -181,16 +183,40 @@ def no_worse_than_last(hearing: Hearing) -> Iterator[Ruling]:
     """No primary endpoint at the release is worse than in the last release, by the margin or more.
 
     Raises:
-        InputError: the baseline is preliminary, or of a model for another task.
+        InputError: the baseline is preliminary, of a model for another task, or of this very audit.
     """
     margins = hearing.policy.gate.no_worse_than_last
     if margins is None:
         return
+    _refuse_itself(hearing)
     rates = margins.tpr_at_fpr
     asked = ((Metric.AUC, margins.auc), (Metric.TPR_AT_FPR, None if rates is None else rates.at_one_percent))
     for metric, margin in asked:
         if margin is not None:
             yield replace(_no_worse(hearing, metric, margin), on=str(metric))
+
+
+def _refuse_itself(hearing: Hearing) -> None:
+    """No report is its own last release: nothing can have become worse since."""
+    last, report = hearing.baseline, hearing.report
+    if last is not None and (last.plan.digest, last.model.sha256) == (report.plan.digest, report.model.sha256):
+        raise InputError(
+            "The baseline is of the same model by the same plan as the report: it is compared with itself.",
+            "Name the report of the last release with --baseline.",
+        )
+
+
+def told_of_baseline(hearing: Hearing) -> str:
+    """What a reader has to know of the report of the last release, or the empty string."""
+    last, report = hearing.baseline, hearing.report
+    if last is None:
+        return ""
+    if hearing.policy.gate.no_worse_than_last is None:
+        return "not used: of a policy only no_worse_than_last asks for the report of the last release."
+    same = "it is of the same weights, audited by another plan" if last.model.sha256 == report.model.sha256 else ""
+    later = "it was planned after the report" if _aware(last.created) > _aware(report.created) else ""
+    odd = " and ".join(one for one in (same, later) if one)
+    return f"{odd}: is it the report of the last release?" if odd else ""
 
 
 def _no_worse(hearing: Hearing, metric: Metric, margin: float) -> Ruling:
@@ -207,6 +233,8 @@ def _no_worse(hearing: Hearing, metric: Metric, margin: float) -> Ruling:
         return _compared("fail", max(worse, key=lambda one: one.change.low), margin, "It is worse by more than that.")
     if doubt := hearing.doubt():
         return _not_compared(doubt, margin)
+    if doubt := hearing.of_last(hearing.baseline).doubt():
+        return _not_compared(f"The audit of the last release is in doubt itself. {doubt}", margin)
     alone = sorted(set(asked) - {one.card.id for one in found})
     if alone or not found:
         told = f"Not judged by {metric} in both reports: {', '.join(alone) or 'any primary attack'}."
@@ -221,6 +249,9 @@ def _against_margin(hearing: Hearing, found: list[Change], margin: float, unpair
     worst = max(found, key=lambda one: one.change.high)
     if worst.change.high < margin:
         return _compared("pass", worst, margin, "Its whole interval is under that.")
+    if above := [one for one in found if one.change.low >= margin]:
+        why = "It is worse by more than that, but that is not shown to be the model's."
+        return _compared("inconclusive", max(above, key=lambda one: one.change.low), margin, why)
     why_wide = f" Compared unpaired, as {unpaired}." if unpaired else ""
     return hearing.between(_compared("inconclusive", worst, margin, f"Its interval reaches that.{why_wide}"))
 

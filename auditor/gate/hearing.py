@@ -15,7 +15,9 @@ from auditor.findings import (
     ControlResult,
     Endpoint,
     Family,
+    Metric,
     Role,
+    SecondaryChoice,
     Verdict,
     VerdictState,
     Void,
@@ -51,6 +53,11 @@ class Hearing:
         stated = self.policy.gate.release
         return self.report.plan.release if stated is None else Access(stated)
 
+    def of_last(self, last: AuditReport) -> Hearing:
+        """The report of the last release in front of the same policy, at the release that is judged now."""
+        gate = self.policy.gate.model_copy(update={"release": self.release.value})
+        return replace(self, report=last, policy=self.policy.model_copy(update={"gate": gate}), baseline=None)
+
     def between(self, ruling: Ruling) -> Ruling:
         """What becomes of an inconclusive number whose interval holds the limit: a lenient policy lets it pass."""
         if self.policy.gate.mode == "strict":
@@ -66,12 +73,17 @@ class Hearing:
         )
 
     def leaking(self, family: Family) -> frozenset[Access]:
-        """The accesses up to the release at which a leak was found; empty unless one was at the release itself."""
+        """The accesses up to the release whose own numbers found a leak; empty unless the release itself has one.
+
+        A verdict that is inherited attributes nothing that was measured at its own access to the model.
+        """
         verdict = self.verdict(family)
         if verdict is None or verdict.state is not VerdictState.LEAK_FOUND:
             return frozenset()
         found = (one for one in self.report.verdicts if one.family is family and self.release.includes(one.access))
-        return frozenset(one.access for one in found if one.state is VerdictState.LEAK_FOUND)
+        return frozenset(
+            one.access for one in found if one.state is VerdictState.LEAK_FOUND and one.inherited_from is None
+        )
 
     def primaries(self) -> tuple[AttackResult, ...]:
         """The primary attacks that the release allows."""
@@ -99,10 +111,39 @@ class Hearing:
     def _doubt_beside_a_leak(self) -> str:
         if voided := self.voided():
             return voided
+        if loose := self._not_attributed():
+            return f"at {loose.card.access} {loose.card.id} rejects as well, and that is not attributed to the model."
         planted = (dose.access for control in self.report.controls for dose in control.doses)
         return "" if self.release in planted else f"no leak was planted at release {self.release}."
 
+    def _not_attributed(self) -> AttackResult | None:
+        """A primary attack up to the release that rejects where the leak is only inherited."""
+        verdicts = (one for one in self.report.verdicts if one.family is Family.MEMBERSHIP)
+        inheriting = {one.access for one in verdicts if one.inherited_from is not None}
+        found = (result for result, one in self.endpoints() if one.rejected and result.card.access in inheriting)
+        return next(found, None)
+
     def voided(self) -> str:
-        """The first check or control that takes *nothing found* away."""
+        """The first check or control that takes *nothing found* away; what rules out a leak rules that out too."""
         found: tuple[ControlResult | Check, ...] = (*self.report.controls, *self.report.checks)
-        return next((one.sentence for one in found if Void.NOTHING_FOUND in one.voids), "")
+        against = {Void.LEAK_FOUND, Void.NOTHING_FOUND}
+        return next((one.sentence for one in found if against & set(one.voids)), "")
+
+    def broken_inversion(self) -> str:
+        """That a planned inversion attack which the release allows failed, or the empty string."""
+        failed = [
+            one.card.id
+            for one in self.report.inversion
+            if one.status == "failed"
+            and one.card.id in self.report.plan.inversion
+            and self.release.includes(one.card.access)
+        ]
+        return f"An inversion attack of the plan failed: {', '.join(failed)}." if failed else ""
+
+    def secondary_auc(self) -> SecondaryChoice | None:
+        """The best secondary attack by AUC, chosen on one half and told of the other, where the release allows it."""
+        choice = self.report.secondary_choice
+        if choice is None or choice.metric is not Metric.AUC:
+            return None
+        allowed = [one.card.id for one in self.report.membership if self.release.includes(one.card.access)]
+        return choice if choice.attack_id in allowed else None

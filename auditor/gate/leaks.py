@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isclose
 from typing import Literal
@@ -28,7 +28,8 @@ def limit_on(hearing: Hearing, metric: Metric) -> Ruling:
     """Hold every primary endpoint of one metric, at the release, against its limit.
 
     It fails where a test that found the leak has its whole interval at or above the limit. It is met where every
-    simultaneous upper bound is under the limit, by an audit that would have seen a leak of that size.
+    simultaneous upper bound is under the limit, by an audit that would have seen a leak of that size, and no secondary
+    attack reaches the limit on the half on which it was not chosen.
     """
     scale = _Scale.of(hearing, metric)
     found = [one for one in hearing.endpoints() if scale.measures(one[1])]
@@ -42,13 +43,36 @@ def limit_on(hearing: Hearing, metric: Metric) -> Ruling:
     bounded = [one for one in found if one[1].upper_bound is not None]
     if not bounded:
         return Ruling(scale.rule, "inconclusive", scale.nothing_measured(hearing), _MEMBERSHIP, limit=scale.limit)
+    if above := [one for one in bounded if one[1].estimate.low >= scale.limit]:
+        worst = max(above, key=lambda one: one[1].estimate.low)
+        why = f"Its whole interval lies at or above the limit of {scale.limit_told}, but that is not shown to be"
+        return scale.ruling("inconclusive", worst, f"{why} the model's.")
     worst = max(bounded, key=lambda one: one[1].upper_bound or 0.0)
     bound = worst[1].upper_bound or 0.0
     told = f"Its simultaneous upper bound {bound_apart(bound, scale.limit, scale.unit)}"
     if bound < scale.limit:
-        return scale.ruling("pass", worst, f"{told} is under the limit of {scale.limit_told}.")
+        met = scale.ruling("pass", worst, f"{told} is under the limit of {scale.limit_told}.")
+        return _beyond_by_a_secondary(hearing, scale, "stay under") or met
     reach = f"{told} is not under the limit of {scale.limit_told}, and its interval does not lie above it."
-    return hearing.between(scale.ruling("inconclusive", worst, reach))
+    ruling = hearing.between(scale.ruling("inconclusive", worst, reach))
+    return (ruling.lenient and _beyond_by_a_secondary(hearing, scale, "do not lie above")) or ruling
+
+
+def _beyond_by_a_secondary(hearing: Hearing, scale: _Scale, primaries: str) -> Ruling | None:
+    """What a secondary attack reaches on the half on which it was not chosen; it is not corrected, and fails nothing.
+
+    None: it is on another metric, or its whole interval does not lie at or above the limit.
+    """
+    choice = hearing.secondary_auc()
+    if scale.metric is not Metric.AUC or choice is None or choice.reported_value.low < scale.limit:
+        return None
+    found = Measurement(name=f"AUC, {choice.attack_id}", estimate=choice.reported_value)
+    told = (
+        f"The primary attacks {primaries} the limit of {scale.limit_told}, but {choice.attack_id}, the best of "
+        f"{choice.chosen_from:,} secondary attacks, chosen on one half of the records, reaches an AUC of "
+        f"{with_interval(choice.reported_value, scale.unit)} on the other."
+    )
+    return Ruling(scale.rule, "inconclusive", told, _MEMBERSHIP, found, limit=scale.limit)
 
 
 def why_no_tpr(hearing: Hearing) -> str:
@@ -171,17 +195,25 @@ def limits_on_inversion(hearing: Hearing) -> Iterator[Ruling]:
             yield replace(_under(hearing, asked, question, limit), on=question)
 
 
-def _by_verdict(hearing: Hearing, excesses: Iterable[_Excess]) -> Ruling:
+def _by_verdict(hearing: Hearing, excesses: Sequence[_Excess]) -> Ruling:
+    """Without a limit; a lenient policy passes what was tested and not found, never what was not tested."""
     verdict = hearing.verdict(Family.INVERSION)
     if verdict is None:
         told = f"The report holds no verdict on inversion at release {hearing.release}."
         return Ruling("inversion_excess", "inconclusive", told, _INVERSION)
     if verdict.state is VerdictState.LEAK_FOUND:
-        found = max((one for one in excesses if one.found), key=lambda one: one.least.low, default=None)
+        leaking = hearing.leaking(Family.INVERSION)
+        proven = (one for one in excesses if one.found and one.result.card.access in leaking)
+        found = max(proven, key=lambda one: one.least.low, default=None)
         told = f"{verdict.sentence} {found.told if found else ''}".strip()
         return Ruling("inversion_excess", "fail", told, _INVERSION, found.as_measured if found else None)
     told = f"The audit cannot say whether inversion leaks at release {hearing.release}: {verdict.sentence}"
-    return hearing.between(Ruling("inversion_excess", "inconclusive", told, _INVERSION))
+    if doubt := hearing.voided() or hearing.broken_inversion():
+        more = "" if doubt in told else f" {doubt}"
+        return Ruling("inversion_excess", "inconclusive", f"{told}{more}", _INVERSION)
+    ruling = Ruling("inversion_excess", "inconclusive", told, _INVERSION)
+    tested = [one for one in excesses if one.tested]
+    return hearing.between(ruling) if tested and not any(one.found for one in tested) else ruling
 
 
 def _under(hearing: Hearing, asked: list[_Excess], question: str, limit: float) -> Ruling:
@@ -194,9 +226,12 @@ def _under(hearing: Hearing, asked: list[_Excess], question: str, limit: float) 
         worst = max(beyond, key=lambda one: one.least.low)
         why = f"The whole interval lies at or above the limit of {limit:g}, over every control."
         return _ruled("fail", worst, why, limit)
-    if voided := hearing.voided():
-        told = f"More than was found may leak: {voided}"
+    if doubt := hearing.voided() or hearing.broken_inversion():
+        told = f"More than was found may leak: {doubt}"
         return Ruling("inversion_excess", "inconclusive", told, _INVERSION, limit=limit)
+    if above := [one for one in asked if one.least.low >= limit]:
+        why = f"The whole interval lies at or above the limit of {limit:g}, but that is not shown to be the model's."
+        return _ruled("inconclusive", max(above, key=lambda one: one.least.low), why, limit)
     worst = max(asked, key=lambda one: one.bound)
     bound = bound_apart(worst.bound, limit, "excess")
     if worst.bound < limit:

@@ -99,7 +99,7 @@ class Gate:
         policy: What was asked by, as a reader knows it: the name of a file, never its path.
         compared: What was compared with the report, so that it is that of the model which goes out.
         unjudged: The questions that no rule asked about.
-        idle_baseline: Whether a report of the last release was given that no rule asks for.
+        remarks: What else a reader has to know of what was asked and given.
         mode: What became of a number whose interval holds its limit.
     """
 
@@ -110,7 +110,7 @@ class Gate:
     policy: str
     compared: str = NOT_COMPARED
     unjudged: tuple[Unjudged, ...] = ()
-    idle_baseline: bool = False
+    remarks: tuple[Note, ...] = ()
     mode: Mode = "strict"
 
     @property
@@ -141,11 +141,10 @@ class Gate:
     @property
     def notes(self) -> tuple[Note, ...]:
         """Of what model it is said, what was not judged, and what was given in vain."""
-        idle = "not used: of a policy only no_worse_than_last asks for the report of the last release."
         return (
             Note("model", self.compared),
             *(Note(one.family, one.sentence) for one in self.unjudged),
-            *((Note("baseline", idle),) if self.idle_baseline else ()),
+            *self.remarks,
         )
 
     @property

@@ -52,10 +52,12 @@ def prior_of(given: Given) -> Prior:
     """The prior, which the workshop has made for attacks that need one.
 
     Raises:
-        LookupError: there is none.
+        UnfitError: there is none.
     """
+    from auditor.inversion.given import UnfitError
+
     if given.prior is None:
-        raise LookupError("no image prior was made")
+        raise UnfitError("no image prior was made")
     return given.prior
 
 
@@ -112,8 +114,10 @@ def confident_public(given: Given) -> Inverted:
 
 
 def _public(given: Given) -> Tensor:
+    from auditor.inversion.given import UnfitError
+
     if given.public is None:
-        raise LookupError("there are no public images")
+        raise UnfitError("there are no public images")
     return given.public.to(given.view.device)
 
 

@@ -19,6 +19,10 @@ __all__ = ["Given", "Prior", "Rebuilt", "UnfitError", "View", "unit_images"]
 _BATCH = 256
 
 
+class UnfitError(Exception):
+    """What is given does not fit an attack, for the reason in the message: it is skipped."""
+
+
 def unit_images(target: Target, inputs: Inputs) -> Tensor:
     """Stored images as the model sees them, float32 in [0, 1] [record, channel, height, width], on the CPU."""
     mean, std = (torch.tensor(getattr(target.facts.preprocessing, name)).view(-1, 1, 1) for name in ("mean", "std"))
@@ -63,7 +67,7 @@ class View:
         """What the last layer receives, float32 [image, feature], differentiable in the images.
 
         Raises:
-            LookupError: no layer can be told that gives the classes.
+            UnfitError: no layer can be told that gives the classes.
         """
         received: list[Tensor] = []
         hook = self._head.register_forward_pre_hook(lambda _, arguments: received.append(arguments[0]))
@@ -77,12 +81,8 @@ class View:
     def _head(self) -> nn.Module:
         heads = heads_of(self.target.module, self.target.facts.num_classes)
         if len(heads) != 1:
-            raise LookupError("the network has no single layer that gives the classes")
+            raise UnfitError("the network has no single layer that gives the classes")
         return heads[0]
-
-
-class UnfitError(Exception):
-    """What is given does not fit an attack, for the reason in the message: it is skipped."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""What reconstructions show of training records, beyond what could be drawn without the model (DESIGN 7.11).
+"""What reconstructions show of training records, beyond what could be drawn without the model (rule 11).
 
 *Record excess*: how much nearer reconstructions lie to members than to as many other records of the class, less the
 same for each control that never saw the members. *Class excess*: how much surer the evaluation networks are of the
-class than for the best of as many images that a model without the class, or public/, has to show. Intervals are over
-classes.
+class than for the best of as many images that a model without the class, or public/, has to show. Those are drawn,
+once: the best of a few is luck, of which the control needs as much as the attack. Intervals are over classes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import stats
-from scipy.special import gammaln
 from torch import Tensor
 
+from auditor.compute import generator
 from auditor.findings import AttackCard, InversionResult, Measurement, QueryPoint
 from auditor.inversion.given import Rebuilt
 from auditor.inversion.scene import Scene
@@ -225,35 +225,32 @@ def _class_excess(images: Tensor, scene: Scene, left_out: Sequence[LeftOut]) -> 
     tested = []
     if left_out:
         others = [(one.without, scene.recognition(one.images)) for one in left_out]
-        drawn = np.array(
-            [
-                next(best_of_draws(seen[:, label], restarts) for without, seen in others if label in without)
-                for label in scene.classes
-            ]
-        )
-        tested.append(_over_classes("Class excess", own - drawn, _OTHER_CLASSES))
+        unseen = [next(seen[:, label] for without, seen in others if label in without) for label in scene.classes]
+        tested.append(_over_classes("Class excess", own - _drawn(unseen, restarts, _OTHER_CLASSES), _OTHER_CLASSES))
     if (seen := scene.public_recognition) is not None:
-        drawn = np.array([best_of_draws(seen[:, label], restarts) for label in scene.classes])
-        tested.append(_over_classes("Class excess", own - drawn, _PUBLIC))
+        public = [seen[:, label] for label in scene.classes]
+        tested.append(_over_classes("Class excess", own - _drawn(public, restarts, _PUBLIC), _PUBLIC))
     return tuple(tested)
 
 
-def best_of_draws(values: Floats, draws: int) -> float:
-    """The expected largest of so many values drawn without replacement; of all of them if there are fewer.
+def _drawn(shown: Sequence[Floats], draws: int, purpose: str) -> Floats:
+    """The best of so many draws for each class; the same images give the same numbers, whatever the audit's seed."""
+    rng = generator(0, purpose)
+    return np.array([best_of_draws(values, draws, rng) for values in shown])
+
+
+def best_of_draws(values: Floats, draws: int, rng: np.random.Generator) -> float:
+    """The largest of so many values drawn without replacement; of all of them if there are fewer.
+
+    Drawn, not expected: of an attack there is one best of as many too. Held against an expectation, images that show
+    nothing were found in up to a third of tests at 5 % where recognition is near 0 or 1 (docs/decisions/0008).
 
     Args:
         values: float64 [value].
         draws: How many are drawn.
+        rng: Draws them.
     """
-    ordered, n = np.sort(values), len(values)
-    taken = min(draws, n)
-    rank = np.arange(taken, n + 1)  # the chance that the k-th smallest is the largest drawn: C(k-1, d-1) / C(n, d)
-    weight = np.exp(_log_choose(rank - 1, taken - 1) - _log_choose(np.array(n), taken))
-    return float(weight @ ordered[taken - 1 :])
-
-
-def _log_choose(n: npt.NDArray[np.int_], k: int) -> Floats:
-    return np.asarray(gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0))
+    return float(rng.permutation(values)[:draws].max())
 
 
 # --- what else is told -----------------------------------------------------------------------------------------------
@@ -268,7 +265,7 @@ def _recognised(images: Tensor, scene: Scene) -> list[Measurement]:
         for top in (1, 5) if seen.shape[1] > _LEAST_FOR_TOP5 else (1,):
             name = f"Recognised by the {evaluator.name} evaluation network (top {top})"
             share = proportion(int((rank < top).sum()), len(rank), unit="classes")
-            found.append(Measurement(name=name, estimate=share))
+            found.append(Measurement(name=name, estimate=share, unit="share"))
     return found
 
 

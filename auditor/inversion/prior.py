@@ -27,7 +27,6 @@ from auditor.target import Target
 from reference_attacks.priors import gan, own_generator, quality
 
 __all__ = [
-    "LEAST_PUBLIC",
     "OwnGenerator",
     "PriorSource",
     "advance_prior",
@@ -39,7 +38,6 @@ __all__ = [
     "untrained_prior",
 ]
 
-LEAST_PUBLIC = 100
 _OPTION = "--generator"
 _SETTINGS = gan.GanSettings(steps=2_000)
 _TRIAL = gan.GanSettings(steps=1)
@@ -215,7 +213,8 @@ def measure_prior(source: PriorSource, folder: RunFolder) -> tuple[Measurement, 
         return ()
     found = _kept_quality(source, folder)
     share = proportion(round(found.coverage * found.samples), found.samples, unit="images")
-    return (Measurement(name="Held-out public images with a sample of the prior near them", estimate=share),)
+    name = "Held-out public images with a sample of the prior near them"
+    return (Measurement(name=name, estimate=share, unit="share"),)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from auditor.inversion.attack import Supply
 from auditor.inversion.evaluators import Evaluator
 from auditor.inversion.given import unit_images
 from auditor.shadows import AuditSet
+from auditor.splits import Records
 from auditor.target import Target
 
-__all__ = ["Rows", "Scene", "rows_of"]
+__all__ = ["Rows", "Scene", "rows_of", "supply_of"]
 
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
@@ -58,6 +60,22 @@ def rows_of(audit_set: AuditSet, num_classes: int, values_per_image: int) -> Row
             found.append((label, inside[:count], outside[:count]))
     classes, members, non_members = zip(*found, strict=True) if found else ((), (), ())
     return Rows(classes, members, non_members)
+
+
+def supply_of(
+    audit_set: AuditSet, rows: Rows, input_size: tuple[int, int, int], public: Records | None, *, generator: bool
+) -> Supply:
+    """What there is for inversion attacks.
+
+    Args:
+        audit_set: Who is evaluated.
+        rows: Which of them reconstructions are held against.
+        input_size: Channel, height and width as the model takes an image.
+        public: Records of public/, if there are any.
+        generator: Whether the user gives a generator.
+    """
+    side = min(input_size[1:]) if audit_set.records.inputs.ndim == 4 else 0
+    return Supply(side, len(rows.classes), 0 if public is None else public.n, generator)
 
 
 def _population_labels(audit_set: AuditSet) -> npt.NDArray[np.int64]:

@@ -17,15 +17,15 @@ from torch import Tensor
 from auditor.compute import digest, generator
 from auditor.errors import WorkerKilledError, crash_report
 from auditor.findings import InversionResult, InversionSetup, Measurement, Timing
-from auditor.inversion.attack import InversionAttack
+from auditor.inversion.attack import InversionAttack, why_not_inverted
 from auditor.inversion.evaluators import EVALUATORS, Evaluator, load_evaluator
 from auditor.inversion.gallery import gallery_of_classes, gallery_of_members
 from auditor.inversion.given import Rebuilt, unit_images
 from auditor.inversion.jobs import TOOK, AttackJob, EvaluatorJob, Parked, PriorJob, attack_model, most_images, prepare
 from auditor.inversion.kept import read_material
 from auditor.inversion.measure import LeftOut, measure_classes, measure_records
-from auditor.inversion.prior import LEAST_PUBLIC, OwnGenerator, PriorSource, describe_prior, measure_prior
-from auditor.inversion.scene import Rows, Scene, rows_of
+from auditor.inversion.prior import OwnGenerator, PriorSource, describe_prior, measure_prior
+from auditor.inversion.scene import Rows, Scene, rows_of, supply_of
 from auditor.laboratory import Blueprint, Laboratory, share_records
 from auditor.shadows import AuditSet, TrainingSet
 from auditor.splits import Records
@@ -33,8 +33,6 @@ from auditor.target import Target
 from reference_attacks.inversion.material import Inverted
 
 __all__ = ["Inversions", "Models", "Shown", "Workshop"]
-
-_SMALLEST_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -204,17 +202,9 @@ class Workshop:
 
     def _why_not(self, attack: InversionAttack, rows: Rows) -> str:
         """Why an attack cannot run, or nothing."""
-        sides = self.laboratory.blueprint.facts.preprocessing.input_size[1:]
-        few = self.public is None or self.public.n < LEAST_PUBLIC
-        refusals = (
-            (self.audit_set.records.inputs.ndim != 4, "rebuilds images, and the records are features"),
-            (min(sides) < _SMALLEST_SIDE, f"images are smaller than {_SMALLEST_SIDE} pixels"),
-            (len(rows.classes) < 2, "fewer than two classes have a record of every kind"),
-            (attack.needs == "own generator" and self.own_generator is None, "needs a generator of your own"),
-            (attack.needs == "public" and few, f"needs {LEAST_PUBLIC} images in public/"),
-            (attack.needs == "prior" and few and self.own_generator is None, f"needs {LEAST_PUBLIC} images in public/"),
-        )
-        return next((reason for refused, reason in refusals if refused), "")
+        size = self.laboratory.blueprint.facts.preprocessing.input_size
+        generator_given = self.own_generator is not None
+        return why_not_inverted(attack, supply_of(self.audit_set, rows, size, self.public, generator=generator_given))
 
     def _publish(self, target: Target) -> None:
         folder = self.laboratory.folder
@@ -391,7 +381,7 @@ def _skipped(attack: InversionAttack, reason: str) -> InversionResult:
 
 def _accuracy_of(evaluator: Evaluator) -> Measurement:
     name = f"Accuracy of the {evaluator.name} evaluation network on held-out records"
-    return Measurement(name=name, estimate=evaluator.accuracy)
+    return Measurement(name=name, estimate=evaluator.accuracy, unit="share")
 
 
 def _searches(attack: InversionAttack) -> bool:

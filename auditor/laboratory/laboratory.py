@@ -31,7 +31,7 @@ __all__ = ["Laboratory"]
 class Laboratory:
     """Trains models and records what they answer, once each: finished files in the run folder are never made again.
 
-    With a `defense` every model is a defended one, refitted on what that model's defender holds (DESIGN 7.12);
+    With a `defense` every model is a defended one, refitted on what that model's defender holds (rule 12);
     `opened` asks it as whoever holds its weights would. With `repeats` every record is asked that often and the answers
     are averaged, against models that answer at random.
     """

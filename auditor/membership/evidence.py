@@ -148,7 +148,7 @@ class Evidence:
         return np.flatnonzero((agreement == 0) | (agreement == 1)).tolist()
 
     def attacking_shadow(self, index: int) -> Evidence:
-        """One shadow in the target's place; it and its twin leave the pool (DESIGN 7.1)."""
+        """One shadow in the target's place; it and its twin leave the pool (rule 1 of docs/rules-of-evidence.md)."""
         leaving = self.kin(index)
         return Evidence(
             target=self.shadows.model(index),

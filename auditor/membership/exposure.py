@@ -1,4 +1,4 @@
-"""Which records are exposed: members that the target treats as a model without them would not (DESIGN 7.9).
+"""Which records are exposed: members that the target treats as a model without them would not (rule 9).
 
 Under the null "the target answers on x as a model without x would" a member scores like an evaluated non-member, so its
 p-value is the rank of its score among theirs; never a Gaussian tail. Benjamini-Hochberg bounds the false discoveries.

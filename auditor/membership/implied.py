@@ -1,4 +1,4 @@
-"""Implied epsilon: the rates of the primary attacks in terms of differential privacy, descriptive (DESIGN 7.10)."""
+"""Implied epsilon: the rates of the primary attacks in terms of differential privacy, descriptive (rule 10)."""
 
 from __future__ import annotations
 

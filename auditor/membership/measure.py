@@ -1,7 +1,7 @@
 """Runs a membership attack on what models answered, and measures the scores that it returns.
 
 An attack returns one score per audit record and never measures itself. Primary attacks are measured on all audit
-records, secondary ones on the reporting half (DESIGN 7.2).
+records, secondary ones on the reporting half (rule 2 of docs/rules-of-evidence.md).
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ __all__ = [
     "choose_secondary",
     "class_exposure",
     "correct_primaries",
+    "declared_tests",
     "endpoint_p_values",
     "measure",
     "oracle_of",
@@ -106,7 +107,7 @@ class Jury:
 class Scored:
     """An attack with the scores it gave to all audit records; None where it did not run, NaN where it did not ask.
 
-    The seconds are those of scoring and measuring.
+    The seconds are those of scoring and measuring. It is `declared` where the plan had it run, whatever became of it.
     """
 
     attack: Attack
@@ -115,6 +116,7 @@ class Scored:
     outcome: Completed | Skipped | Failed
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    declared: bool = False
 
     @property
     def result(self) -> AttackResult:
@@ -126,7 +128,7 @@ def run_attack(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limit
     """Run one attack and measure it; a crash of the attack is an outcome, not an end."""
     wall, cpu = perf_counter(), process_time()
     scored = _run(attack, role, evidence, jury, limits)
-    return replace(scored, wall_seconds=perf_counter() - wall, cpu_seconds=process_time() - cpu)
+    return replace(scored, wall_seconds=perf_counter() - wall, cpu_seconds=process_time() - cpu, declared=True)
 
 
 def _run(attack: Attack, role: Role, evidence: Evidence, jury: Jury, limits: Limits) -> Scored:
@@ -246,11 +248,28 @@ def primary_p_values(scored: Sequence[Scored]) -> list[tuple[int, int, float]]:
     ]
 
 
+def declared_tests(scored: Sequence[Scored], jury: Jury, limits: Limits) -> int:
+    """How many primary tests are corrected for: those that were made, and those of declared attacks that broke off."""
+    return len(primary_p_values(scored)) + _not_made(scored, jury, limits)
+
+
+def _not_made(scored: Sequence[Scored], jury: Jury, limits: Limits) -> int:
+    """The tests of declared primary attacks that did not complete: AUC, and TPR where n allows it."""
+    broken = [one for one in scored if one.role is Role.PRIMARY and one.declared]
+    broken = [one for one in broken if not isinstance(one.outcome, Completed)]
+    low_fpr = standing(jury.non_members, limits.fpr) is Standing.HEADLINE and jury.groups is None
+    return sum(1 + (low_fpr and one.attack.low_fpr_endpoint) for one in broken)
+
+
 def correct_primaries(scored: Sequence[Scored], jury: Jury, limits: Limits) -> list[Scored]:
-    """Add Holm's p, the simultaneous upper bound, the limit and the decision to every primary endpoint (DESIGN 7.2)."""
+    """Add Holm's p, the simultaneous upper bound, the limit and the decision to every primary endpoint (rule 2).
+
+    A declared test that was not made counts as one with p = 1: what crashes must not make the others easier.
+    """
     tested = primary_p_values(scored)
-    adjusted = holm([p for _, _, p in tested])
-    alpha = limits.family_wise_error / max(len(tested), 1)
+    not_made = [1.0] * _not_made(scored, jury, limits)
+    adjusted = holm([*(p for _, _, p in tested), *not_made])[: len(tested)]
+    alpha = limits.family_wise_error / max(len(tested) + len(not_made), 1)
     corrected = list(scored)
     for (position, index, _), p_adjusted in zip(tested, adjusted, strict=True):
         one = corrected[position]

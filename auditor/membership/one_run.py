@@ -1,4 +1,4 @@
-"""What the model kept of the canaries: a lower bound of the epsilon of its training, from its one run (DESIGN 7.10)."""
+"""What the model kept of the canaries: a lower bound of the epsilon of its training, from its one run (rule 10)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ from auditor.defenses import DEFENSES
 from auditor.errors import InputError
 from auditor.given_shadows import GivenShadows
 from auditor.intake import data_digest
+from auditor.inversion import Supply, why_not_inverted
 from auditor.inversion.prior import OwnGenerator
+from auditor.inversion.scene import rows_of, supply_of
 from auditor.limits import LEAST_CLASSES
 from auditor.planning.design import CLASS_CONTROLS, Design, design_of
 from auditor.planning.options import AuditOptions
@@ -63,6 +65,7 @@ def fresh_plan(
     design = design_of(splits, cap=budget.cap, shadows=shadows, seed=seed, given=given)
     recipe = recipe_of(target, splits)
     attacks = attacks_at(budget.name, options.attacks)
+    supply = _supply(design.audit_set, target, splits, own)
     plan = Plan(
         created=datetime.now(UTC).replace(microsecond=0),
         privaudit=version("privaudit"),
@@ -75,8 +78,11 @@ def fresh_plan(
         shadows=shadows,
         given=None if given is None else GivenFacts(name=given.name, digest=given.digest),
         canaries=canaries_digest(options),
-        class_controls=_class_controls(design.audit_set, attacks),
+        class_controls=_class_controls(design.audit_set, attacks, supply),
         generator=None if own is None else own.name,
+        image_side=supply.side,
+        inverted_classes=supply.classes,
+        public=supply.public,
         recipe=recipe,
         recipe_stated=splits.settings.training is not None,
         queries=queries_for(recipe, budget.name, splits.members.inputs.shape[1:]),
@@ -115,11 +121,18 @@ def _fitted(plan: Plan, design: Design, options: AuditOptions, target: Target, s
     return plan.model_copy(update=fitted), design
 
 
-def _class_controls(audit_set: AuditSet, attacks: Sequence[str]) -> int:
+def _supply(audit_set: AuditSet, target: Target, splits: Splits, own: OwnGenerator | None) -> Supply:
+    """What there is for inversion attacks."""
+    size = target.facts.preprocessing.input_size
+    rows = rows_of(audit_set, target.facts.num_classes, int(np.prod(size)))
+    return supply_of(audit_set, rows, size, splits.public, generator=own is not None)
+
+
+def _class_controls(audit_set: AuditSet, attacks: Sequence[str], supply: Supply) -> int:
     """How many models are trained without a half of the classes: where any attack rebuilds enough classes."""
-    rebuilt = any(one.card.id in attacks and one.rebuilds == "classes" for one in INVERSION)
-    images, classes = audit_set.records.inputs.ndim == 4, len(np.unique(audit_set.records.labels))
-    return CLASS_CONTROLS if rebuilt and images and classes >= LEAST_CLASSES else 0
+    able = (one for one in INVERSION if one.card.id in attacks and not why_not_inverted(one, supply))
+    rebuilt, classes = any(one.rebuilds == "classes" for one in able), len(np.unique(audit_set.records.labels))
+    return CLASS_CONTROLS if rebuilt and classes >= LEAST_CLASSES else 0
 
 
 def recipe_of(target: Target, splits: Splits) -> Recipe:

@@ -1,7 +1,7 @@
 """Whether the parts of a report agree: a verdict with the tests behind it, the severity with both.
 
 Nothing is decided again, since a report does not keep all that an audit knew. Held together is what had to follow,
-whatever else was known (DESIGN 7.2, 7.8).
+whatever else was known (rules 2 and 8 of docs/rules-of-evidence.md).
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def _contradictions(report: AuditReport) -> Iterator[str]:
     if report.stage == "complete":
         yield from _untested(report)
     for verdict in report.verdicts:
-        for why in (*_against_lesser(report, verdict), *_against_evidence(report, verdict)):
+        against = (_against_lesser, _against_evidence, _against_width)
+        for why in (one for each in against for one in each(report, verdict)):
             yield f"the verdict on {verdict.family} at {verdict.access} is {str(verdict.state)!r}, but {why}"
     severity = severity_of(report.verdicts, report.membership, report.plan.release, report.plan.severity)
     if severity is not report.severity:
@@ -65,6 +66,10 @@ def _missing(report: AuditReport) -> Iterator[str]:
     for name, times in told.items():
         if times > 1:
             yield f"the attack {name} is told {times} times"
+    found: tuple[ControlResult | Check, ...] = (*report.controls, *report.checks)
+    for name, times in Counter(one.id for one in found).items():
+        if times > 1:
+            yield f"the control or check {name} is told {times} times"
 
 
 def _unplanned(report: AuditReport) -> Iterator[str]:
@@ -209,6 +214,7 @@ def _against_evidence(report: AuditReport, verdict: Verdict) -> Iterator[str]:
             yield "no primary test rejects there"
     else:
         yield from _against_nothing([one for one in _tested(report) if verdict.access.includes(one.access)], verdict)
+        yield from _unplanted(report, verdict)
 
 
 def _voided(report: AuditReport, state: VerdictState) -> str:
@@ -230,6 +236,36 @@ def _against_nothing(tested: Sequence[_Tested], verdict: Verdict) -> Iterator[st
             yield f"{one.name} is not bounded under its limit"
     if verdict.auc_only is any(one.endpoint.metric is Metric.TPR_AT_FPR for one in own):
         yield f"it {'rests' if verdict.auc_only else 'does not rest'} on AUC alone, unlike its tests"
+
+
+def _unplanted(report: AuditReport, verdict: Verdict) -> Iterator[str]:
+    """Nothing is found only where a leak that was planted at that access was found again."""
+    planted = next((one for one in report.controls if one.id == "planted"), None)
+    if planted is None or planted.status != "pass":
+        yield f"the planted control {'is missing' if planted is None else f'ended with {planted.status}'}"
+    elif verdict.access not in [dose.access for dose in planted.doses]:
+        yield "no leak was planted there"
+
+
+def _against_width(report: AuditReport, verdict: Verdict) -> Iterator[str]:
+    """Wide bounds alone are the reason where all else that *nothing found* takes is there."""
+    if not verdict.too_wide:
+        return
+    told = "its bounds are said to be too wide and nothing else to be missing"
+    if verdict.family is not Family.MEMBERSHIP or verdict.state is not VerdictState.CANNOT_SAY:
+        yield "only a verdict on membership that cannot say is kept from nothing found by wide bounds"
+        return
+    if voided := _voided(report, _NOTHING):
+        yield f"{told}, and this takes it away: {voided}"
+    yield from (f"{told}, and {why}" for why in _unplanted(report, verdict))
+    tested = [one for one in _tested(report) if verdict.access.includes(one.access)]
+    if verdict.access not in [one.access for one in tested]:
+        yield f"{told}, and no primary attack was judged there"
+    if rejecting := next((one.name for one in tested if one.endpoint.rejected), ""):
+        yield f"{told}, and the primary test on {rejecting} rejects"
+    bounds = [(one.endpoint.upper_bound, one.endpoint.limit) for one in tested]
+    if not any(bound is not None and limit is not None and bound >= limit for bound, limit in bounds):
+        yield f"{told}, and every bound is under its limit"
 
 
 def _against_inversion(report: AuditReport, verdict: Verdict) -> Iterator[str]:

@@ -11,6 +11,7 @@ from auditor.findings import (
     ControlResult,
     Histogram,
     InversionResult,
+    Metric,
 )
 from auditor.report import pick
 from auditor.report.text import clean, count, counts, listing, phrase, scaled, short, unit_of, value
@@ -21,6 +22,8 @@ from auditor.threat import Access
 __all__ = [
     "ATTACKS",
     "CLASS_EXCESS",
+    "CONTROLS",
+    "CONTROLS_AUC_ONLY",
     "DOSES",
     "HISTOGRAMS",
     "OUTPUTS",
@@ -51,14 +54,20 @@ ROC = (
 ATTACKS = (
     "All membership attacks that ran, by what the attacker sees, highest TPR first. Filled: primary, declared before "
     "the run. Hollow: secondary. Dotted line: guessing. Dashed line: the limit that an upper bound must stay under. "
-    f"{_COARSE}"
+    f"Star: n is too small for a headline. {_COARSE}"
 )
+CONTROLS = (
+    " Lines with bands: what controls show where the model gives nothing away, with intervals; the null beside the "
+    "attacks of its access."
+)
+CONTROLS_AUC_ONLY = " Their TPR at so low an FPR has no interval, so it is drawn with the curves alone."
 HISTOGRAMS = "What the model's answers look like on members (filled) and on non-members (outlined)."
 OUTPUTS = (
     "The same attacker each time, online LiRA with pooled variance and one query a record, on the margin of the true "
     "class as far as the output shows it; for labels the gap attack. Secondary numbers of the reporting half: not "
     "corrected, nothing is chosen among them and no verdict rests on them. Whoever has every probability can coarsen "
-    f"them, so a larger number on a coarser output counts there too. Dotted line: guessing. {_COARSE}"
+    f"them, so a larger number on a coarser output counts there too. Dotted line: guessing. Star: n is too small for a "
+    f"headline. {_COARSE}"
 )
 _TESTED = (
     "Intervals are over classes, one column for each control; what is found exceeds every one of them. Filled, and "
@@ -102,8 +111,14 @@ def alt_attacks(report: AuditReport) -> str:
     """The chart of all attacks in one sentence."""
     ran = [result for result in report.membership if isinstance(result.outcome, Completed)]
     shown = pick.best_endpoint(ran, report.plan.tpr_fpr)
-    best = f" Highest: {shown_in_words(shown)}." if shown else ""
-    return f"Dots with intervals for {count(len(ran))} membership attacks, grouped by access.{best}"
+    best = f" Highest with enough records: {shown_in_words(shown)}." if shown else ""
+    controls = [
+        f"{clean(control.title)}: {clean(one.name)} {phrase(one.estimate, unit_of(one))}"
+        for metric in Metric
+        for control, one in pick.control_values(report, metric)
+    ]
+    beside = f" Controls: {'; '.join(controls)}." if controls else ""
+    return f"Dots with intervals for {count(len(ran))} membership attacks, grouped by access.{best}{beside}"
 
 
 def alt_histograms(histograms: tuple[Histogram, ...]) -> str:
@@ -178,7 +193,7 @@ def defenses(points: Sequence[Point], access: Access) -> str:
     )
     return (
         f"What defenses leave and what they cost where {access} are released; lower right is better. Filled, with both "
-        f"intervals: AUC of the strongest attack that knows of the defense, on the reporting half ({leakage}), and "
+        f"intervals: AUC of the strongest attack refitted to the defense, on the reporting half ({leakage}), and "
         f"accuracy on all audited non-members ({utility}). Hollow, where the arrow starts: the best declared attack "
         "that does not know of it, on all records. Circles act on the output, squares on the training. Black rims, "
         "dashed line: no other defense beats these in both, by the half on which that is chosen. Points at one "
@@ -194,6 +209,6 @@ def alt_defenses(points: Sequence[Point], baselines: Sequence[Baseline], access:
     ]
     beside = [f"{one.label} AUC {phrase(one.leakage)}" for one in baselines]
     return (
-        f"Accuracy against the AUC of the strongest attack that knows of the defense, where {access} are released: "
+        f"Accuracy against the AUC of the strongest attack refitted to the defense, where {access} are released: "
         f"{_some(told)}. {'; '.join(beside).capitalize()}."
     )

@@ -347,6 +347,14 @@ DEFAULTS = (
         ("recipe", "label-order"),
     ),
     Default(
+        "margin-comparisons",
+        "comparisons of margins with those of shadows",
+        "8, of margins with more than 10 values",
+        "all of them together keep that confidence; labels alone say no more than the accuracy does (decision 0012)",
+        ("auditor.checks.shadows._COMPARISONS", "auditor.checks.shadows._COARSE"),
+        ("recipe",),
+    ),
+    Default(
         "near-chance",
         "near chance: above it by at most",
         "50 % of chance and 10 points; a plan asks up to 500 members",

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from auditor.findings import (
+    LABELS_ONLY,
+    AttackCard,
     AuditReport,
+    Completed,
     DefenseAdvice,
     DefenseProbeResult,
     DefenseResult,
+    InversionEffect,
     Metric,
     StrongestAttack,
 )
@@ -24,7 +28,11 @@ __all__ = [
     "advice_at",
     "advised",
     "by_whole",
+    "inversion_at",
+    "label_attacks",
     "low_fpr_at",
+    "made_easier",
+    "made_harder",
     "masks_scores",
     "shown_at",
     "static_at",
@@ -111,6 +119,47 @@ def stronger_probe(defense: DefenseResult, strongest: StrongestAttack) -> Defens
         and one.auc.value > strongest.adaptive.value
     ]
     return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def label_attacks(report: AuditReport, found: Advised) -> tuple[tuple[AttackCard, Estimate], ...]:
+    """Attacks on labels that reach further than the strongest one told, where labels alone would be released."""
+    if found.defense.card.id != LABELS_ONLY:
+        return ()
+    reached = (
+        (one.card, end.estimate)
+        for one in report.membership
+        if one.card.access is Access.LABELS and isinstance(one.outcome, Completed)
+        for end in one.outcome.endpoints
+        if end.metric is Metric.AUC
+    )
+    further = (
+        (card, auc)
+        for card, auc in reached
+        if auc.value > found.strongest.adaptive.value and card.id != found.strongest.attack_id
+    )
+    return tuple(sorted(further, key=lambda each: -each[1].value))
+
+
+def inversion_at(defense: DefenseResult, release: Access) -> tuple[InversionEffect, ...]:
+    """What a defense does to each inversion attack that a release allows, once for each.
+
+    The strongest, chosen on other classes, stands for all of its measure; what is measured in itself for what is told
+    as a multiple of that; members, told last, for non-members.
+    """
+    found = [one for one in defense.inversion if release.includes(one.access)]
+    chosen = {one.measure for one in found if one.chosen_from}
+    standing = (one for one in found if one.chosen_from or one.measure not in chosen)
+    return tuple({one.attack_id: one for one in standing if one.undefended.low < one.undefended.high}.values())
+
+
+def made_easier(effect: InversionEffect) -> bool:
+    """Whether an attack was shown to get more of the defended model."""
+    return effect.change.high < 0 if effect.better == "higher" else effect.change.low > 0
+
+
+def made_harder(effect: InversionEffect) -> bool:
+    """Whether an attack was shown to get less of the defended model."""
+    return effect.change.low > 0 if effect.better == "higher" else effect.change.high < 0
 
 
 def accuracy(defense: DefenseResult, state: Literal["undefended", "defended"]) -> Estimate | None:

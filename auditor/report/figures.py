@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from itertools import groupby
@@ -21,6 +21,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
@@ -34,6 +35,7 @@ __all__ = [
     "Dash",
     "Dot",
     "Line",
+    "Mark",
     "Panel",
     "Reach",
     "as_svg",
@@ -84,7 +86,7 @@ _STYLE: Any = {
 }
 
 
-Dash = str | tuple[float, tuple[float, ...]]
+Dash = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ class Line:
     width: float
     dash: Dash = "-"
     band: bool = False
+
+
+_LIMIT = Line(VERMILLION, 0.9, (0, (4, 2)))
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Dot:
-    """One row of a dot chart: an estimate per panel, else why there is `missing` one; a note stands on the right."""
+    """One row of a dot chart: an estimate per panel, else why there is `missing` one; a note stands on the right.
+
+    `starred` says per panel whether n is too small for a headline.
+    """
 
     label: str
     estimates: tuple[Estimate | None, ...]
@@ -116,6 +124,17 @@ class Dot:
     group: str = ""
     note: str = ""
     missing: str = "not measured"
+    starred: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A control in a panel: a line with its interval as a band, beside the rows of a group, or beside all of them."""
+
+    label: str
+    estimate: Estimate
+    line: Line
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +148,7 @@ class Panel:
     label: str = ""
     ticks: int = 5
     from_chance: bool = False
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,8 +236,11 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = Fals
     places, headings, height = _places(rows)
     room = 60 if len(panels) == 1 else 40 if one_scale else 44
     above = _LINE * (1 + max(panel.title.count("\n") for panel in panels)) + 8
+    looks = {mark.label: mark.line for panel in panels for mark in panel.marks}
+    looks |= {"limit": _LIMIT} if looks and any(panel.limit is not None for panel in panels) else {}
     below = _LINE * (1 + any(panel.label for panel in panels)) + 9
-    tall = 72 * _ROW * height + above + below
+    foot = below + (_LINE + 5) * bool(looks)
+    tall = 72 * _ROW * height + above + foot
 
     def draw(figure: Figure) -> None:
         shape = {"width_ratios": [1.0 if one_scale else 1.5] + [1.0] * (len(panels) - 1)}
@@ -227,9 +250,12 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = Fals
         titles = {place: _fitting(heading, _NAMES) for place, heading in headings.items()}
         left = 8 + max(map(_width, [*names, *titles.values()]), default=0)
         right = 14 + max(map(_width, notes), default=0)
-        figure.subplots_adjust(left / (72 * WIDTH), below / tall, 1 - right / (72 * WIDTH), 1 - above / tall, 0.12)
+        figure.subplots_adjust(left / (72 * WIDTH), foot / tall, 1 - right / (72 * WIDTH), 1 - above / tall, 0.12)
         for column, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
+            _draw_marks(ax, panel.marks, _spans(rows, places))
             _draw_panel(ax, panel, [(row.estimates[column], row) for row in rows], places)
+            _draw_stars(ax, [(row.estimates[column], place) for row, place in zip(rows, places, strict=True)
+                             if row.starred and row.starred[column]])  # fmt: skip
         axes[0].set_ylim(height - 0.4, -0.6)
         axes[0].set_yticks([])  # hundreds of small objects; the names are plain text
         for name, note, place in zip(names, notes, places, strict=True):
@@ -237,6 +263,8 @@ def dots(rows: Sequence[Dot], panels: Sequence[Panel], *, one_scale: bool = Fals
             _beside(axes[-1], note, (1, place))
         for place, title in titles.items():
             _beside(axes[0], title, (0, place), weight="bold")
+        if looks:
+            _draw_legend(figure, looks)
 
     return as_svg(tall / 72, draw, layout=None)  # matplotlib's own looks at every name several times
 
@@ -285,7 +313,7 @@ def _draw_panel(
 ) -> None:
     axes.axvline(panel.chance, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
     if panel.limit is not None:
-        axes.axvline(panel.limit, color=VERMILLION, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+        axes.axvline(panel.limit, color=_LIMIT.color, linewidth=_LIMIT.width, linestyle=_LIMIT.dash, zorder=1)
     measured = [(one, row.filled, place) for (one, row), place in zip(values, places, strict=True) if one is not None]
     lows, highs = [one.low for one, _, _ in measured], [one.high for one, _, _ in measured]
     axes.hlines([place for _, _, place in measured], lows, highs, color=BLUE, linewidth=1.3, zorder=2)
@@ -303,6 +331,39 @@ def _draw_panel(
     axes.xaxis.set_major_locator(_from_chance(axes, panel) if panel.from_chance else MaxNLocator(panel.ticks))
     if panel.percent:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: level(round(share, 6))))
+
+
+def _spans(rows: Sequence[Dot], places: Sequence[float]) -> dict[str, tuple[float, float]]:
+    """From where to where the rows of each group stand; of all of them under no name."""
+    found: dict[str, tuple[float, float]] = {"": (min(places) - 1.6, max(places) + 0.6)}
+    for row, place in zip(rows, places, strict=True):
+        if row.group:
+            first, _ = found.get(row.group, (place - 0.5, 0.0))
+            found[row.group] = (first, place + 0.5)
+    return found
+
+
+def _draw_marks(axes: Axes, marks: Sequence[Mark], spans: Mapping[str, tuple[float, float]]) -> None:
+    for mark in marks:
+        if (span := spans.get(mark.group)) is not None:
+            found, color = mark.estimate, mark.line.color
+            axes.fill_betweenx(span, found.low, found.high, color=color, alpha=0.14, linewidth=0, zorder=0)
+            axes.vlines(found.value, *span, color=color, linewidth=mark.line.width, linestyle=mark.line.dash, zorder=1)
+
+
+def _draw_stars(axes: Axes, starred: Sequence[tuple[Estimate | None, float]]) -> None:
+    for estimate, place in starred:
+        if estimate is not None:
+            axes.annotate("*", (estimate.high, place), (3, -1), textcoords="offset points", va="center",
+                          color="#1f2937", fontsize=8)  # fmt: skip
+
+
+def _draw_legend(figure: Figure, looks: Mapping[str, Line]) -> None:
+    handles = [
+        Line2D([], [], color=line.color, linewidth=line.width, linestyle=line.dash, label=_label(label, 30))
+        for label, line in looks.items()
+    ]
+    figure.legend(handles=handles, loc="lower right", ncols=len(handles), handlelength=3.2, borderpad=0.1)
 
 
 def _from_chance(axes: Axes, panel: Panel) -> MultipleLocator:
@@ -395,7 +456,7 @@ def doses(points: Sequence[DosePoint], limit: float) -> str:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.axvline(limit, color=VERMILLION, linewidth=0.9, linestyle=(0, (4, 2)))
-        axes.text(limit, 1.06, f"limit {level(limit)}", color=VERMILLION, fontsize=7.5, ha="center")
+        axes.text(limit, 1.06, f"limit {level(limit)}", color="#1f2937", fontsize=7.5, ha="center")
         for access, shape in zip(Access, _SHAPES, strict=False):
             _draw_doses(axes, [point for point in points if point.access is access], shape, access)
         axes.legend(loc="lower right")

@@ -22,6 +22,10 @@ class _Line:
     tpr: Endpoint | None
     auc: Endpoint | None
 
+    def ends(self, *, with_tpr: bool) -> tuple[Endpoint | None, ...]:
+        """What is drawn of it."""
+        return (self.tpr, self.auc) if with_tpr else (self.auc,)
+
 
 def _lines(report: AuditReport) -> list[_Line]:
     fpr = report.plan.tpr_fpr
@@ -40,12 +44,11 @@ def output_figure(report: AuditReport) -> Picture | None:
     dots = [
         figures.Dot(
             label=line.leak.granularity,
-            estimates=tuple(
-                end.estimate if end else None for end in ((line.tpr, line.auc) if with_tpr else (line.auc,))
-            ),
+            estimates=tuple(end.estimate if end else None for end in line.ends(with_tpr=with_tpr)),
             filled=False,
             group=str(line.leak.access),
             missing=missing(line.auc, fpr),
+            starred=tuple(end is not None and end.appendix for end in line.ends(with_tpr=with_tpr)),
         )
         for line in lines
     ]

@@ -74,6 +74,9 @@ def load_json(path: Path) -> AuditReport:
     """
     content = _parse(path, _read(path))
     version = content.get("schema_version") if isinstance(content, dict) else None
+    if not isinstance(version, str) and version is not None:
+        told = f"{path}: the schema version must be text, {json.dumps(SCHEMA_VERSION)}, and is {short(str(version))}."
+        raise InputError(told, _AGAIN)
     if version != SCHEMA_VERSION:
         raise InputError(
             f"{path}: the schema version is {short(str(version))!r}, and this privaudit reads {SCHEMA_VERSION!r}.",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from auditor.findings import AuditReport, CheckLevel, Metric
+from auditor.findings import AuditReport, CheckLevel, ControlResult, Measurement, Metric
 from auditor.gate.ruling import Gate
 from auditor.report import canaries, defended, limits, pick, rulings, stage, wording
-from auditor.report.text import cell, clean, counts, date, interval_name, listing, phrase, short, unit_of
+from auditor.report.text import cell, clean, counts, date, interval_name, listing, phrase, short, unit_of, whole
 from auditor.report.wording import Action
 
 __all__ = ["as_table", "banner", "escape", "judged", "numbers", "render_markdown", "subtitle", "verdicts"]
 
+_LINE, _PARAGRAPH = 600, 1_500  # characters
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$#@])")
 
 
@@ -36,9 +37,9 @@ def render_markdown(report: AuditReport, gate: Gate | None = None) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def escape(text: str) -> str:
-    """Text that no Markdown reader takes for markup, a link or a mention; one line, bounded."""
-    return _SPECIAL.sub(r"\\\1", clean(text)).replace("://", r"\://")
+def escape(text: str, limit: int = _LINE) -> str:
+    """Text that no Markdown reader takes for markup, a link or a mention; one line of `limit` characters at most."""
+    return _SPECIAL.sub(r"\\\1", clean(text, limit)).replace("://", r"\://")
 
 
 def as_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -103,7 +104,7 @@ def numbers(report: AuditReport) -> list[str]:
 def _action(action: Action) -> str:
     """The command as code: there nothing is markup but the mark itself, which no command has."""
     command = f" `{clean(action.command).replace('`', '')}`" if action.command else ""
-    return f"* {escape(action.title)}. {escape(action.effect)}{command}"
+    return f"* {escape(action.title)}. {escape(action.effect, _PARAGRAPH)}{command}"
 
 
 def _instant(report: AuditReport) -> list[str]:
@@ -152,9 +153,10 @@ def _outputs(report: AuditReport) -> str:
     if not found:
         return ""
     first = found[0][1]
-    told = "; ".join(f"{short(name)} {cell(estimate)}" for name, estimate in found)
     what = f"AUC of one attacker, {interval_name(first)}, {counts(first.n)}, not corrected"
-    return f"What each kind of output gives away ({what}): {told}."
+    start = f"What each kind of output gives away ({what}): "
+    told = whole([f"{short(name)} {cell(estimate)}" for name, estimate in found], _LINE - len(start) - 1)
+    return f"{start}{told}."
 
 
 def _controls(report: AuditReport) -> list[str]:
@@ -162,7 +164,7 @@ def _controls(report: AuditReport) -> list[str]:
         (
             c.title,
             wording.mark(c.status),
-            "; ".join(f"{m.name} {phrase(m.estimate, unit_of(m))}" for m in c.measurements),
+            whole([f"{clean(m.name)} {phrase(m.estimate, unit_of(m))}" for m in _declared_first(report, c)]),
         )
         for c in report.controls
     ]
@@ -174,8 +176,13 @@ def _controls(report: AuditReport) -> list[str]:
     return as_table(("Control or check", "Result", "Measured"), rows) if rows else []
 
 
+def _declared_first(report: AuditReport, control: ControlResult) -> list[Measurement]:
+    """What a control measured, the declared release before the others."""
+    return sorted(control.measurements, key=lambda one: f"({report.plan.release})" not in one.name)
+
+
 def _not_run(report: AuditReport) -> list[str]:
     names = [
         f"{wording.named(cards)} ({clean(reason).rstrip('.')})" for cards, reason in pick.not_run_by_reason(report)
     ]
-    return [escape(f"Not run: {'; '.join(names)}.")] if names else []
+    return [escape(f"Not run: {whole(names, _PARAGRAPH - 20)}.", _PARAGRAPH)] if names else []

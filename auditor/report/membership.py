@@ -40,6 +40,7 @@ from auditor.report.text import (
     value,
 )
 from auditor.report.view import Picture, Row, Table, picture
+from auditor.threat import Access
 
 __all__ = ["all_attacks", "exposure", "pictures", "primary_endpoints", "secondary"]
 
@@ -49,6 +50,7 @@ _DASHES: tuple[figures.Dash, ...] = (
     (0.0, (1.0, 1.2)),
     (0.0, (6.0, 1.5)),
 )  # primary attacks other than the bold one
+_BLIND, _NULL = figures.Line(figures.PURPLE, 1.2, (0.0, (5.0, 1.5))), figures.Line(figures.BLACK, 1.0, "-.")
 _TPR_LEVELS = (0.001, 0.01, 0.1, 0.5)
 
 # --- membership ------------------------------------------------------------------------------------------------------
@@ -148,7 +150,15 @@ def all_attacks(report: AuditReport) -> Picture | None:
         return None
     rows = [_dot(line, columns, report.plan.tpr_fpr) for line in lines]
     panels = [_panel(report, (Metric.TPR_AT_FPR, Metric.AUC)[column]) for column in columns]
-    return picture(figures.dots(rows, panels), captions.ATTACKS, captions.alt_attacks(report), _attack_table(report))
+    caption = captions.ATTACKS + _controls_told(panels)
+    return picture(figures.dots(rows, panels), caption, captions.alt_attacks(report), _attack_table(report))
+
+
+def _controls_told(panels: list[figures.Panel]) -> str:
+    """What the marks are, and why there are none beside a TPR."""
+    if not any(panel.marks for panel in panels):
+        return ""
+    return captions.CONTROLS + ("" if panels[0].marks else captions.CONTROLS_AUC_ONLY)
 
 
 def _dot(line: _Line, columns: list[int], fpr: float) -> figures.Dot:
@@ -159,14 +169,29 @@ def _dot(line: _Line, columns: list[int], fpr: float) -> figures.Dot:
         filled=line.result.role is Role.PRIMARY,
         group=str(line.result.card.access),
         missing=missing(line.ends[1], fpr),
+        starred=tuple(end is not None and end.appendix for end in ends),
     )
 
 
 def _panel(report: AuditReport, metric: Metric) -> figures.Panel:
-    plan = report.plan
+    plan, marks = report.plan, _marks(report, metric)
     if metric is Metric.AUC:
-        return figures.Panel("AUC", 0.5, percent=False, limit=plan.auc_limit, from_chance=True)
-    return figures.Panel(metric_name(metric, plan.tpr_fpr), plan.tpr_fpr, percent=True, limit=plan.tpr_limit)
+        return figures.Panel("AUC", 0.5, percent=False, limit=plan.auc_limit, from_chance=True, marks=marks)
+    name = metric_name(metric, plan.tpr_fpr)
+    return figures.Panel(name, plan.tpr_fpr, percent=True, limit=plan.tpr_limit, marks=marks)
+
+
+def _marks(report: AuditReport, metric: Metric) -> tuple[figures.Mark, ...]:
+    """The blind control beside all rows, the owner-label null beside those of its access."""
+    return tuple(
+        figures.Mark(
+            clean(control.title),
+            told.estimate,
+            _BLIND if "blind" in control.id else _NULL,
+            next((str(access) for access in Access if f"({access})" in told.name), ""),
+        )
+        for control, told in pick.control_values(report, metric)
+    )
 
 
 def _attack_table(report: AuditReport) -> Table:

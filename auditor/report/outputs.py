@@ -51,7 +51,11 @@ def check_outputs(paths: Iterable[Path]) -> None:
         InputError: unknown suffix, PDF without Pango, a folder in the place of the file, a file in the place of its
             folder, or a folder where no file can be made.
     """
-    for path in paths:
+    wanted = tuple(paths)
+    for path in wanted:
+        if above := next((one for one in wanted if one.absolute() in path.absolute().parents), None):
+            raise InputError(f"{path}: {above} is to be a file, not a folder.", "Name another folder for the report.")
+    for path in wanted:
         if _suffix(path) == ".pdf" and (problem := pdf_problem()) is not None:
             raise InputError(f"{path}: {problem}")
         with _os_errors_told(path):
@@ -82,7 +86,7 @@ def write_outputs(report: AuditReport, paths: Iterable[Path], gate: Gate | None 
                     ready[path] = _FORMATS[_suffix(path)](report, gate)
             except Exception as error:  # noqa: BLE001 - the other formats are written, and then it is told
                 failed[path] = error
-        _write(ready)
+        _write(ready, written)
         written += ready
     for path, cause in failed.items():
         raise _not_written(path, cause, written) from cause
@@ -146,19 +150,21 @@ def _draft(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
-def _write(contents: Mapping[Path, str | bytes]) -> None:
-    """Write all files under temporary names, then rename them all."""
+def _write(contents: Mapping[Path, str | bytes], before: Sequence[Path] = ()) -> None:
+    """Write all files under temporary names, then rename them all; `before` names those that are written already."""
     drafts = {path: _draft(path) for path in contents}
+    written = [*before]
     try:
         for path, content in contents.items():
-            with _os_errors_told(path):
+            with _os_errors_told(path, written):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 drafts[path].write_bytes(content.encode() if isinstance(content, str) else content)
                 if path.exists():
                     shutil.copymode(path, drafts[path])
         for path, draft in drafts.items():
-            with _os_errors_told(path):
+            with _os_errors_told(path, written):
                 draft.replace(path)
+            written.append(path)
     finally:
         for draft in drafts.values():
             with suppress(OSError):
@@ -166,8 +172,11 @@ def _write(contents: Mapping[Path, str | bytes]) -> None:
 
 
 @contextmanager
-def _os_errors_told(path: Path) -> Iterator[None]:
+def _os_errors_told(path: Path, written: Sequence[Path] = ()) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}).", "Name another place with -o.") from error
+        already = f" Already written: {', '.join(map(str, written))}." if written else ""
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}).{already}", "Name another place with -o."
+        ) from error

@@ -35,11 +35,13 @@ __all__ = [
     "class_excess",
     "control",
     "control_value",
+    "control_values",
     "doubtful_controls",
     "endpoint",
     "excesses",
     "has_curve",
     "headline",
+    "inversion_state",
     "largest_bounds",
     "lesser_releases",
     "not_run",
@@ -93,6 +95,12 @@ def released_inversion(report: AuditReport) -> Verdict | None:
     return next((one for one in verdicts_at(report, report.plan.release) if one.family is Family.INVERSION), None)
 
 
+def inversion_state(report: AuditReport, access: Access) -> VerdictState | None:
+    """What is said of inversion for one way of release; None where nothing is."""
+    found = (one.state for one in verdicts_at(report, access) if one.family is Family.INVERSION)
+    return next(found, None)
+
+
 # --- membership ------------------------------------------------------------------------------------------------------
 
 
@@ -119,15 +127,19 @@ def has_curve(result: AttackResult, report: AuditReport) -> bool:
 
 
 def headline(report: AuditReport) -> Shown | None:
-    """The membership number that carries the report: the best primary attack under the declared release.
+    """The membership number that carries the report: the best primary attack under the declared release."""
+    possible = (result for result in report.membership if report.plan.release.includes(result.card.access))
+    return best_primary(report) or best_endpoint(possible, report.plan.tpr_fpr)
+
+
+def best_primary(report: AuditReport) -> Shown | None:
+    """The best primary attack under the declared release.
 
     Where a leak was found it is one whose test rejected: a larger number that proves nothing would mislead.
     """
-    possible = [result for result in report.membership if report.plan.release.includes(result.card.access)]
-    primary, fpr = [result for result in possible if result.role is Role.PRIMARY], report.plan.tpr_fpr
-    return (
-        best_endpoint(_rejecting(primary, report), fpr) or best_endpoint(primary, fpr) or best_endpoint(possible, fpr)
-    )
+    release, fpr = report.plan.release, report.plan.tpr_fpr
+    primary = [one for one in report.membership if one.role is Role.PRIMARY and release.includes(one.card.access)]
+    return best_endpoint(_rejecting(primary, report), fpr) or best_endpoint(primary, fpr)
 
 
 def _rejecting(primary: Iterable[AttackResult], report: AuditReport) -> Iterator[AttackResult]:
@@ -269,6 +281,13 @@ def control_value(report: AuditReport, shown: Shown) -> tuple[ControlResult, Mea
     stem = "AUC" if shown.endpoint.metric is Metric.AUC else "TPR"
     access = f"({shown.attack.card.access})"
     return found, max(found.measurements, key=lambda one: (one.name.startswith(stem), access in one.name))
+
+
+def control_values(report: AuditReport, metric: Metric) -> tuple[tuple[ControlResult, Measurement], ...]:
+    """The numbers of the blind control and of the owner-label null that lie on the scale of a metric."""
+    stem = "AUC" if metric is Metric.AUC else "TPR"
+    found = (one for word in ("blind", "null") if (one := control(report, word)) is not None)
+    return tuple((one, told) for one in found for told in one.measurements if told.name.startswith(stem))
 
 
 # --- what did not run ------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 
 from auditor.findings import (
     BUDGET_NAMES,
-    LABELS_ONLY,
     AttackCard,
     AuditReport,
     CheckLevel,
@@ -24,7 +23,8 @@ from auditor.findings import (
 from auditor.gate.numbers import bound_apart
 from auditor.limits import LEAST_CLASSES
 from auditor.report import defended, pick, wording
-from auditor.report.text import clean, count, level, listing, metric_name, metric_unit, short, stated
+from auditor.report.text import clean, count, level, listing, metric_name, metric_unit, short
+from auditor.report.way import Way
 from auditor.report.wording import Action
 from auditor.threat import Access
 
@@ -34,16 +34,18 @@ _MOST = 3
 
 
 def actions(report: AuditReport) -> tuple[Action, ...]:
-    """At most three: what is open of inversion keeps its place, membership takes what is left."""
+    """At most three: what is found or open of inversion keeps its place, membership takes what is left."""
     membership, inverted = _state(pick.released_verdict(report)), _state(pick.released_inversion(report))
-    rebuilt = _of_inversion(report, inverted) if membership is not VerdictState.LEAK_FOUND else []
-    if inverted is VerdictState.CANNOT_SAY:
-        rebuilt = [_open_inversion(report)]
+    if inverted is VerdictState.LEAK_FOUND and membership is not VerdictState.LEAK_FOUND:
+        open_ = _settle_doubts(report) if membership is not VerdictState.NOTHING_FOUND else []
+        return (_rebuilt(report, alone=True), *open_[: _MOST - 1])
+    rebuilt = [_rebuilt(report, alone=False)] if inverted is VerdictState.LEAK_FOUND else []
+    rebuilt += [_open_inversion(report)] if inverted is VerdictState.CANNOT_SAY else []
     match membership:
         case VerdictState.LEAK_FOUND:
             found = _lower_the_leak(report)
         case VerdictState.NOTHING_FOUND:
-            found = [] if inverted is VerdictState.LEAK_FOUND else [_keep_it(report), *_is_it_the_training_set(report)]
+            found = [_keep_it(report), *_is_it_the_training_set(report)]
         case _:
             found = _settle_doubts(report)
     return (*found[: _MOST - len(rebuilt)], *rebuilt)
@@ -56,9 +58,10 @@ def _state(verdict: Verdict | None) -> VerdictState | None:
 def _scan(report: AuditReport, *further: str, budget: str = "") -> str:
     """The command that asks more; a fresh run folder, as a plan that was written is replayed and never changed."""
     release = [] if report.plan.release is Access.WEIGHTS else ["--release", str(report.plan.release)]
-    spent = short(budget or report.plan.budget)
+    spent, model = short(budget or report.plan.budget), report.model
     asked = [] if spent == "standard" else ["--budget", spent]
-    words = ["privaudit", "scan", "CHECKPOINT", "--data", "DIR", "--run-dir", "NEW", *release, *asked, *further]
+    arch = ["--arch", short(model.architecture)] if "--arch" in model.architecture_evidence else []
+    words = ["privaudit", "scan", "CHECKPOINT", "--data", "DIR", "--run-dir", "NEW", *arch, *release, *asked, *further]
     return shlex.join(words)
 
 
@@ -73,13 +76,14 @@ def _next_budget(report: AuditReport, ids: Iterable[str]) -> str:
 
 def _lower_the_leak(report: AuditReport) -> list[Action]:
     release = report.plan.release
-    lesser = pick.lesser_releases(report)[:1]
-    found = [*_take_defense(report, release), *(_release_less(report, access) for access in lesser)]
-    if found:
-        return found
+    lesser = [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
+    taken = _take_defense(report, release)
+    first = taken or [_do_not_release(report)]
+    if taken or lesser:
+        return [*first, *lesser]
     below = [access for access in pick.RELEASES if access.rank < release.rank]
     return [
-        _do_not_release(report),
+        *first,
         *_correct_the_recipe(report),
         *(action for access in below for action in _take_defense(report, access)),
     ]
@@ -101,7 +105,10 @@ def _do_not_release(report: AuditReport) -> Action:
 
 
 def _cheapest_unmeasured(report: AuditReport, release: Access) -> Sequence[DefenseResult]:
-    """At most three defenses that count here and wait for the smallest budget; none that these shadows rule out."""
+    """At most three defenses that count here and wait for the smallest budget; none that these shadows rule out.
+
+    Those that no paper proposes, and those that only stand beside others, come last.
+    """
     waiting = [
         one
         for one in report.defenses_not_planned
@@ -110,7 +117,8 @@ def _cheapest_unmeasured(report: AuditReport, release: Access) -> Sequence[Defen
         and not (one.card.acts_on == "training" and report.plan.shadow_source == "given")
     ]
     cheapest = _next_budget(report, (one.card.id for one in waiting))
-    return [one for one in waiting if not cheapest or report.plan.waits_for.get(one.card.id) == cheapest][:_MOST]
+    first = [one for one in waiting if not cheapest or report.plan.waits_for.get(one.card.id) == cheapest]
+    return sorted(first, key=lambda one: one.card.for_comparison or one.card.paper is None)[:_MOST]
 
 
 def _correct_the_recipe(report: AuditReport) -> list[Action]:
@@ -123,68 +131,33 @@ def _correct_the_recipe(report: AuditReport) -> list[Action]:
 
 
 def _take_defense(report: AuditReport, release: Access) -> list[Action]:
-    """The defense that is advised, with what it was measured to do on the half on which it was not chosen."""
+    """The defense that is advised, with what it was measured to do on the half on which it was not chosen.
+
+    For less than the declared release only one that was shown to leak less.
+    """
     found = defended.advised(report, release)
     if found is None:
         return []
-    left = _left_over(found, release, report)
-    told = (clean(found.advice.sentence), left, clean(found.advice.not_stopped))
-    return [Action(_taken(found, release, report, left), " ".join(part for part in told if part))]
-
-
-def _taken(found: defended.Advised, release: Access, report: AuditReport, left: str) -> str:
-    """What to do with a defense, and how much of the leak it was seen to close."""
-    what = _with_defense(found, release, report)
-    if found.strongest.change.high >= 0:
-        return f"No measured defense was shown to leak less; first to try: release {what}"
-    if found.defense.card.id == LABELS_ONLY and pick.state_at(report, Access.LABELS) is not VerdictState.NOTHING_FOUND:
-        leaks = pick.state_at(report, Access.LABELS) is VerdictState.LEAK_FOUND
-        rest = "but still leaks" if leaks else "whether it leaks is not answered"
-        return f"Releasing {what} leaks less, {rest}"
-    if left:
-        rest = "but still leaks" if left.endswith(_REMAINS) else "but a leak may remain"
-        return f"Releasing {what} leaks less, {rest}"
-    return f"Release {what}"
-
-
-def _with_defense(found: defended.Advised, release: Access, report: AuditReport) -> str:
-    card = found.defense.card
-    if card.id == LABELS_ONLY:
-        return "labels only"
-    way = f"behind the defense {short(card.title)}" if card.acts_on == "output" else _retrained(card.title)
-    if release is not report.plan.release:
-        return f"{release} only, {way},"
-    return f"{'the file' if release is Access.WEIGHTS else release} {way}"
-
-
-def _retrained(title: str) -> str:
-    return f"after retraining with {short(title)}"
-
-
-_REMAINS = "a leak remains."
-
-
-def _left_over(found: defended.Advised, release: Access, report: AuditReport) -> str:
-    """What a defense leaves above a limit, or leaves open; empty where both intervals end under their limits."""
-    plan = report.plan
-    low = defended.low_fpr_at(found.defense, release, plan.tpr_fpr)
-    ends = (
-        (found.strongest.adaptive, Metric.AUC, plan.auc_limit),
-        *(((low, Metric.TPR_AT_FPR, plan.tpr_limit),) if low else ()),
+    way = Way(report, found, release)
+    if release is not report.plan.release and not way.shown_to_help:
+        return []
+    told = (
+        clean(found.advice.sentence),
+        way.left_over,
+        *way.inverted,
+        *wording.beyond(report, found),
+        way.not_stopped,
     )
-    above = [end for end in ends if end[0].value > end[2]]
-    reaching = above or [end for end in ends if end[0].high > end[2]]
-    if not reaching:
-        return ""
-    _, metric, limit = reaching[0]
-    then = f"lies above {{}}: {_REMAINS}" if above else "has an interval that reaches above {}."
-    return f"{metric_name(metric, plan.tpr_fpr)} {then.format(f'its limit of {stated(limit, metric)}')}"
+    return [Action(way.title, " ".join(part for part in told if part))]
 
 
 def _release_less(report: AuditReport, access: Access) -> Action:
     lesser, now = pick.primary_at(report, access), pick.headline(report)
     effect = " instead of ".join(wording.shown_in_words(shown) for shown in (lesser, now) if shown)
-    return Action(f"Release {access} only instead of {report.plan.release}", f"{effect}.")
+    title = f"{access} only instead of {report.plan.release}"
+    if _leaks_inversion(report) and pick.inversion_state(report, access) is not VerdictState.NOTHING_FOUND:
+        return Action(f"{title.capitalize()}: no membership leak was found, inversion is not answered", f"{effect}.")
+    return Action(f"Release {title}", f"{effect}.")
 
 
 # --- nothing found ---------------------------------------------------------------------------------------------------
@@ -263,17 +236,26 @@ def _primary_not_run(report: AuditReport) -> list[tuple[str, str]]:
 # --- inversion -------------------------------------------------------------------------------------------------------
 
 
-def _of_inversion(report: AuditReport, state: VerdictState | None) -> list[Action]:
-    """Where training data was rebuilt and membership found nothing: less may be released, or nothing."""
-    if state is not VerdictState.LEAK_FOUND:
-        return []
-    release = report.plan.release
-    lesser = [_release_less(report, access) for access in pick.lesser_releases(report)[:1]]
-    verdict = pick.released_inversion(report)
+def _rebuilt(report: AuditReport, *, alone: bool) -> Action:
+    """Training data was rebuilt: whether a lesser release came out without a leak."""
+    verdict, found = pick.released_inversion(report), "raining data can be rebuilt from what is released"
+    title = f"Do not release the {report.plan.release} as they are: t{found}" if alone else f"T{found}"
     why = "" if verdict is None else clean(verdict.sentence)
-    return lesser or [
-        Action(f"Do not release the {release} as they are", f"{why} No lesser release came out without a leak.".strip())
-    ]
+    return Action(title, f"{why} {_without_a_leak(report)}".strip())
+
+
+def _without_a_leak(report: AuditReport) -> str:
+    lesser = pick.lesser_releases(report)
+    if not lesser:
+        return "No lesser release came out without a leak."
+    for access in lesser:
+        if pick.inversion_state(report, access) is VerdictState.NOTHING_FOUND:
+            return f"Release of {access} only came out without a leak."
+    return f"Release of {lesser[0]} only came out without a membership leak; inversion is not answered there."
+
+
+def _leaks_inversion(report: AuditReport) -> bool:
+    return pick.inversion_state(report, report.plan.release) is VerdictState.LEAK_FOUND
 
 
 def _open_inversion(report: AuditReport) -> Action:
@@ -284,16 +266,26 @@ def _open_inversion(report: AuditReport) -> Action:
     ran = [one.classes for one in report.inversion if one.status == "completed"]
     classes = max(ran, default=len(report.data.classes))
     if classes < LEAST_CLASSES:
-        seen = any(one.gallery for one in report.inversion)
-        look = "see the pictures" if seen else "scan again with --show-records"
         needed = f"No setting changes that for {count(classes)} classes: {LEAST_CLASSES} are needed."
-        return Action(title, f"{needed} To judge by eye, {look}.")
+        return Action(title, f"{needed} {_by_eye(report)}".strip())
     waiting = _waiting(report)
     budget = _next_budget(report, (card.id for card in waiting))
     if not budget:
         return Action(title, f"{why} No budget of this version asks more; attacks not run may find a leak.".strip())
     told = f"{why} Attacks that wait for a larger budget: {count(len(waiting))}."
     return Action(title, told.strip(), _scan(report, budget=budget))
+
+
+def _by_eye(report: AuditReport) -> str:
+    """Where there is something to look at, or would be."""
+    if any(one.gallery for one in report.inversion):
+        return "To judge by eye, see the pictures."
+    if not any(one.status == "completed" for one in report.inversion):
+        return ""
+    return (
+        "To judge by eye, scan again with --show-records: the next report then holds pictures of training records, or "
+        "like them."
+    )
 
 
 def _waiting(report: AuditReport) -> list[AttackCard]:

@@ -21,7 +21,7 @@ METHODS = (
         (
             "The thresholds whose order-statistic FPR bounds bracket the asked FPR, with exact binomial intervals at "
             "each; the test is exact on its own (negative hypergeometric). No estimate below 1/FPR non-members; below "
-            "10/FPR it is printed in the appendix only."
+            "10/FPR it is starred, carries no headline and is not judged."
         ),
     ),
     (

@@ -6,7 +6,7 @@ Escaping belongs to each output format. Here is only what all of them share.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import floor, log10
 
@@ -36,6 +36,7 @@ __all__ = [
     "stated",
     "unit_of",
     "value",
+    "whole",
 ]
 
 _GAP = "\u00a0"  # no-break space, between a number and its unit
@@ -52,6 +53,17 @@ def clean(text: str, limit: int = _TEXT_LIMIT) -> str:
         shown = "".join(map(_visible, shown))
     shown = " ".join(part for part in shown.split(" ") if part).replace("##[", "## [")  # GitHub reads it as a command
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def whole(parts: Sequence[str], limit: int = _TEXT_LIMIT) -> str:
+    """Parts in one line, as many whole ones as fit into `limit` characters, and how many more there are."""
+    told, line = [clean(part) for part in parts], ""
+    for kept in range(len(told), -1, -1):
+        more = [f"and {count(len(told) - kept)} more in the JSON"] if kept < len(told) else []
+        line = "; ".join([*told[:kept], *more])
+        if len(line) <= limit:
+            break
+    return line
 
 
 def short(text: str) -> str:
@@ -189,9 +201,8 @@ def metric_name(metric: Metric, fpr: float | None = None) -> str:
 
 
 def unit_of(measurement: Measurement) -> str:
-    """The unit of a measurement; rates and proportions are shares even where nobody said so."""
-    share = measurement.name.startswith("TPR") or measurement.estimate.method.startswith("Clopper-Pearson")
-    return short(measurement.unit) or ("share" if share else "")
+    """The unit that a measurement states; none where it states none."""
+    return short(measurement.unit)
 
 
 def stated(limit: float, metric: Metric) -> str:

@@ -33,7 +33,7 @@ _KEY_COLUMNS = 2
 
 @dataclass(frozen=True)
 class Point:
-    """A defense: `leakage` to the strongest attack that knows of it, `probe` to one made for it that does better."""
+    """A defense: `leakage` to the strongest attack refitted to it, `probe` to one made for it that does better."""
 
     number: int
     label: str

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.findings import (
+    LABELS_ONLY,
     AttackCard,
     AuditReport,
     Completed,
@@ -56,6 +57,7 @@ __all__ = [
     "advice_told",
     "attack_name",
     "best_of_all",
+    "beyond",
     "carried_defense",
     "carrying_numbers",
     "fidelity",
@@ -80,6 +82,7 @@ __all__ = [
 
 ENOUGH_SEEDS = 3
 _NAMED = 5
+_FURTHER = 2
 _CHANCE = 0.5
 
 
@@ -276,14 +279,45 @@ def _defense_number(report: AuditReport) -> Number:
         return Number(title, "none" if measured else "none measured", "", "", beside)
     left = found.strongest.adaptive
     cost = found.advice.accuracy_change
-    accuracy = "" if cost is None else f" Accuracy: {phrase(cost, 'points')}, {counts(cost.n)}."
+    told = [f"{_undefended(found)}: {phrase(found.strongest.undefended)}."]
+    told += [] if cost is None else [f"Accuracy: {phrase(cost, 'points')}, {counts(cost.n)}."]
     return Number(
-        title=f"{title}: {short(found.defense.card.title)}, AUC of the strongest attack that knows of it",
+        title=f"{title}: {short(found.defense.card.title)}, AUC of {_of_how_many(found)}",
         value=value(left),
         interval=f"{interval_name(left)} {interval(left)}",
         n=counts(left.n),
-        beside=f"Undefended: {phrase(found.strongest.undefended)}.{accuracy}",
+        beside=" ".join((*told, *_by_its_own(found), *beyond(report, found))),
     )
+
+
+def _undefended(found: defended.Advised) -> str:
+    """What stands beside a defense."""
+    if found.defense.baseline == "target":
+        return "Undefended"
+    return f"Undefended twin ({count(found.defense.shadows)} shadows each)"
+
+
+def _of_how_many(found: defended.Advised) -> str:
+    many = found.strongest.chosen_from
+    what = "on labels" if found.defense.card.id == LABELS_ONLY else "refitted to it"
+    return f"the only attack {what}" if many == 1 else f"the strongest of {count(many)} attacks {what}"
+
+
+def _by_its_own(found: defended.Advised) -> list[str]:
+    """What is reached by an attack made for the defense, where that is more."""
+    probe = defended.stronger_probe(found.defense, found.strongest)
+    if probe is None or probe.auc is None:
+        return []
+    return [f"More by an attack made for it, {clean(probe.title)}: AUC {phrase(probe.auc)}, {counts(probe.auc.n)}."]
+
+
+def beyond(report: AuditReport, found: defended.Advised) -> list[str]:
+    """What the report's attacks on labels reach where labels alone would be released, if that is more."""
+    told = [
+        f"{short(card.title)}, AUC {phrase(auc)}, {counts(auc.n)}"
+        for card, auc in defended.label_attacks(report, found)[:_FURTHER]
+    ]
+    return [f"Attacks on labels in this report reach further: {'; '.join(told)}."] if told else []
 
 
 def _best_below(report: AuditReport) -> list[str]:
@@ -292,7 +326,7 @@ def _best_below(report: AuditReport) -> list[str]:
     found = [(access, one) for access in below if (one := defended.advised(report, access))]
     return [
         f"For {access}: {short(one.defense.card.title)}, AUC {phrase(one.strongest.adaptive)}, "
-        f"{counts(one.strongest.adaptive.n)}."
+        f"{counts(one.strongest.adaptive.n)}.{' '.join(('', *_by_its_own(one)))}"
         for access, one in found
     ]
 
@@ -385,7 +419,7 @@ def best_of_all(report: AuditReport) -> str:
     """How far the primary attacks got that the release allows, and the best secondary one, and what that decides."""
     release = report.plan.release
     primary = tuple(r for r in report.membership if r.role is Role.PRIMARY and release.includes(r.card.access))
-    shown = pick.best_endpoint(primary, report.plan.tpr_fpr)
+    shown = pick.best_primary(report)
     if shown is None:
         return f"No primary membership attack ran under release of {release}; attacks not run may find a leak."
     found = shown.endpoint

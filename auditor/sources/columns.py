@@ -13,6 +13,7 @@ from pathlib import Path
 
 from auditor.errors import InputError
 from auditor.records import printable
+from auditor.sources.stated import GROUP_NAMES
 from auditor.splits_file import DataSection
 
 __all__ = ["Column", "ColumnKind", "Columns", "choose_columns", "parse_features"]
@@ -20,7 +21,7 @@ __all__ = ["Column", "ColumnKind", "Columns", "choose_columns", "parse_features"
 _IMAGE_NAMES = ("image", "images", "img", "pixel_values", "picture", "photo", "jpg", "jpeg", "png", "webp")
 _FEATURE_NAMES = ("features", "feature", "x", "inputs", "embedding", "embeddings")
 _LABEL_NAMES = ("label", "labels", "fine_label", "coarse_label", "target", "targets", "class", "cls", "y")
-_GROUP_NAMES = ("group", "groups", "group_id")
+_SAVE_STATED = "save integers, or text"
 _SHOWN = 30
 _LONGEST_SHOWN = 60
 
@@ -32,7 +33,11 @@ class ColumnKind(StrEnum):
     NUMBERS = "lists of numbers"
     INTEGER = "integers"
     TEXT = "text"
+    NOTHING = "nothing"
     OTHER = "other"
+
+
+_STATED = (ColumnKind.INTEGER, ColumnKind.TEXT)
 
 
 @dataclass(frozen=True)
@@ -91,17 +96,16 @@ def choose_columns(
     table = _Table(path, columns)
     content = _content(table, section)
     listed = frozenset(name for name, feature in features.items() if _is_class_label(feature))
-    kinds = (ColumnKind.INTEGER, ColumnKind.TEXT)
     if section.label_column is not None and (labels_needed or section.label_column in table.names):
-        label: Column | None = table.named("label_column", section.label_column, kinds)
+        label: Column | None = table.named("label_column", section.label_column, _STATED)
     else:
-        label = table.guess("label_column", kinds, _LABEL_NAMES, listed)
+        label = table.stated("label_column", "classes", _LABEL_NAMES, listed, content.name)
     if label is None and labels_needed:
-        raise table.nothing("holds no column of classes", "label_column", _LABEL_NAMES, "save integers, or text")
+        raise table.nothing("holds no column of classes", "label_column", _LABEL_NAMES, _SAVE_STATED)
     if section.group_column is not None:
-        group: Column | None = table.named("group_column", section.group_column, kinds)
+        group: Column | None = table.named("group_column", section.group_column, _STATED)
     else:
-        group = table.guess("group_column", kinds, _GROUP_NAMES, frozenset())
+        group = table.stated("group_column", "groups", GROUP_NAMES, frozenset(), content.name)
     return Columns(
         content=content.name,
         encoded=content.kind is ColumnKind.ENCODED,
@@ -138,9 +142,17 @@ class _Table:
             raise self.complaint("holds several columns that could be meant", key)
         return found[0] if found else None
 
+    def stated(self, key: str, what: str, names: Sequence[str], listed: frozenset[str], content: str) -> Column | None:
+        """As `guess`, of integers or text; a column of a usual name must not be passed over for its type."""
+        usual = [column for column in self.columns if column.name.lower() in names and column.name != content]
+        if any(column.kind not in (*_STATED, ColumnKind.NOTHING) for column in usual):
+            raise self.nothing(f"holds no column of {what}", key, names, _SAVE_STATED)
+        return self.guess(key, _STATED, names, listed)
+
     def nothing(self, what: str, key: str, names: Sequence[str], remedy: str) -> InputError:
         """No column serves; of one that has a usual name and another type the remedy is told first."""
-        unfit = next((column for column in self.columns if column.name.lower() in names), None)
+        usual = [column for column in self.columns if column.name.lower() in names]
+        unfit = min(usual, key=lambda column: column.kind in _STATED, default=None)
         if unfit is None:
             return self.complaint(what, key)
         return self.complaint(what, key, f"`{_shown(unfit.name)}` is {_shown(unfit.type)}: {remedy}. Or name another")

@@ -1,7 +1,8 @@
 """From one encoded image to pixels, whatever it was stored in.
 
-Pixels come out as torchvision and timm see them: 8 bit, first frame, transparency dropped, orientation tags not
-followed. The content is hostile: it does not choose its decoder, and a bomb is refused by its header.
+Pixels come out as torchvision and timm see them: 8 bit, first frame, transparency dropped; an orientation tag is
+followed where the library that trainers read such a store with does so. The content is hostile: it does not choose its
+decoder, and a bomb is refused by its header.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL import ImageFile as PillowFile
 
 from auditor.errors import InputError
 from auditor.records import printable
 
-__all__ = ["EXTENSIONS", "FILTERS", "ImageForm", "decode", "opened"]
+__all__ = ["EXTENSIONS", "FILTERS", "SIDEWAYS", "UPRIGHT", "ImageForm", "decode", "opened", "orientation_of"]
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 FILTERS = {
@@ -32,6 +33,20 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+UPRIGHT = 1
+SIDEWAYS = frozenset({5, 6, 7, 8})
+# what brings an image upright, by the EXIF tag Orientation (CIPA DC-008, 4.6.4)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SAYS_ORIENTATION = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
 
 # named, so that a file cannot choose a decoder by its content (PostScript, PSD, ...)
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
@@ -60,6 +75,11 @@ class ImageForm:
     width: int
     channels: int
     resampling: Image.Resampling | None
+
+    @property
+    def nbytes(self) -> int:
+        """What one image takes, decoded."""
+        return self.height * self.width * self.channels
 
 
 @contextmanager
@@ -108,9 +128,22 @@ def _whole_images_only() -> Iterator[None]:
         PillowFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def decode(image: Image.Image, form: ImageForm) -> npt.NDArray[np.uint8]:
-    """The pixels in the form wanted: uint8 [height, width, channel]."""
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF tag: 1 is upright, and so is whatever cannot be read; TIFF counts as upright, as Pillow turns it."""
+    if image.format == "TIFF" or not _SAYS_ORIENTATION & image.info.keys():
+        return UPRIGHT
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation)
+    except _DAMAGE:
+        return UPRIGHT
+    return next((tag for tag in _TURNS if tag == found), UPRIGHT)
+
+
+def decode(image: Image.Image, form: ImageForm, orientation: int = UPRIGHT) -> npt.NDArray[np.uint8]:
+    """The pixels in the form wanted, turned upright from an orientation: uint8 [height, width, channel]."""
     plain = image.convert("L" if form.channels == 1 else "RGB")
+    if orientation != UPRIGHT:
+        plain = plain.transpose(_TURNS[orientation])
     if form.resampling is not None:
         plain = plain.resize((form.width, form.height), form.resampling, box=_centre(plain, form))
     return np.asarray(plain, dtype=np.uint8).reshape(form.height, form.width, form.channels)

@@ -20,6 +20,7 @@ from pathlib import Path
 from auditor.errors import InputError
 from auditor.records import printable
 from auditor.sources.decoding import EXTENSIONS
+from auditor.sources.stated import GROUPS_FILE, group_told_otherwise
 from auditor.splits_file import SplitsFile
 
 __all__ = ["Entry", "Form", "SplitRole", "find_entries"]
@@ -98,6 +99,7 @@ def find_entries(folder: Path, settings: SplitsFile) -> dict[SplitRole, Entry]:
         InputError: train or test is missing, a role stands there twice, a shard is missing, a format is not read, or
             [roles] in `splits.toml` names what is not there.
     """
+    _refuse_idle_groups(_candidates(folder), "")
     named = {
         role: _named(folder, role, name) for role in SplitRole if (name := getattr(settings.roles, role)) is not None
     }
@@ -205,6 +207,7 @@ def _normal(name: str) -> str:
 def _folder_entry(folder: Path) -> Entry:
     paths = _listed(folder)
     shards = [path for path in paths if path.is_file() and _is_shard(path)]
+    _refuse_idle_groups(paths, "" if shards else GROUPS_FILE)
     if not shards:
         return Entry(folder, Form.FOLDER, (folder,))
     endings = {_parsed(path).ending for path in shards}
@@ -215,6 +218,18 @@ def _folder_entry(folder: Path) -> Entry:
             "Keep one form in the folder of a role.",
         )
     return Entry(folder, _FORMS[endings.pop()], _in_order(shards))
+
+
+def _refuse_idle_groups(paths: Sequence[Path], read: str) -> None:
+    """Files that say which records belong together and are not the one that is read there; empty: none is."""
+    named = {path.stem if path.name != read else "": path for path in paths if path.suffix.lower() == ".csv"}
+    idle = group_told_otherwise(named, "")
+    if idle is not None:
+        raise InputError(
+            f"{printable(named[idle])} would be ignored.",
+            f"A folder of images has its {GROUPS_FILE} inside; an .npz has an array `group`, a table a column and a "
+            "tar JSON of that name.",
+        )
 
 
 def _is_shard(path: Path) -> bool:

@@ -18,10 +18,9 @@ from auditor.errors import InputError
 from auditor.records import printable, read_text
 from auditor.sources.decoding import EXTENSIONS
 from auditor.sources.images import EncodedImage
+from auditor.sources.stated import GROUPS_FILE
 
 __all__ = ["FolderImages", "list_folder"]
-
-GROUPS_FILE = "groups.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +33,7 @@ class FolderImages:
         groups: By name; None: not stated.
         named_by: What gives a class its name.
         class_names: No order of the classes is known.
+        upright: Orientation tags are not followed, as torchvision and webdataset do not.
     """
 
     path: Path
@@ -41,6 +41,7 @@ class FolderImages:
     groups: Mapping[str, str] | None
     named_by: str = "class folders"
     class_names: None = None
+    upright: bool = False
 
     def images(self) -> Iterator[EncodedImage]:
         """All images, in the order of their names."""

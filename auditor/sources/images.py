@@ -15,8 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.errors import InputError
+from auditor.findings import Preprocessing
 from auditor.records import MAX_ROLE_BYTES, printable
-from auditor.sources.decoding import EXTENSIONS, FILTERS, ImageForm, decode, opened
+from auditor.sources.decoding import (
+    EXTENSIONS,
+    FILTERS,
+    SIDEWAYS,
+    UPRIGHT,
+    ImageForm,
+    decode,
+    opened,
+    orientation_of,
+)
 from auditor.sources.stated import Stated, StatedLabels, number_of, state_groups, state_labels
 from auditor.splits_file import PreprocessingSection
 
@@ -72,6 +82,10 @@ class ImageSource(Protocol):
     def class_names(self) -> tuple[str, ...] | None:
         """The classes by label, where the source lists them."""
 
+    @property
+    def upright(self) -> bool:
+        """Whether images are turned as their EXIF orientation says, as the library does that such stores are of."""
+
     def images(self) -> Iterator[EncodedImage]:
         """All images; every pass gives the same ones in the same order.
 
@@ -87,13 +101,14 @@ class ImageFile:
     Attributes:
         place: Where it stands, for messages.
         name: As in `EncodedImage`.
-        width: In pixels.
-        height: In pixels.
+        width: In pixels, after any turn.
+        height: In pixels, after any turn.
         mode: Pillow's.
         size: In bytes, encoded.
         container: The file format.
         compression: A number that is equal for equal quantisation tables of JPEG, and for all that have none.
         exif: Whether it holds EXIF data.
+        orientation: As EXIF tells it; 1 is upright.
     """
 
     place: str
@@ -105,6 +120,7 @@ class ImageFile:
     container: str
     compression: int
     exif: bool
+    orientation: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +162,18 @@ class ImageRole:
         """Where a record stands, for messages."""
         return self.files[record].place
 
+    @property
+    def not_turned(self) -> int:
+        """How many images have an EXIF orientation that is not followed."""
+        return 0 if self.source.upright else sum(file.orientation != UPRIGHT for file in self.files)
+
     def traces(self) -> FileTraces:
         """What the files are like beside their pixels; times are left out, since copying a folder sets them."""
         marks = {
             "format": [number_of(file.container) for file in self.files],
             "JPEG compression": [file.compression for file in self.files],
             "EXIF data": [int(file.exif) for file in self.files],
+            "EXIF orientation": [file.orientation for file in self.files],
             "width and height": [number_of(f"{file.width} x {file.height}") for file in self.files],
             "pattern of file names": [number_of(_pattern(file.name)) for file in self.files],
         }
@@ -192,7 +214,7 @@ def survey(source: ImageSource) -> ImageRole:
             raise InputError(
                 f"{printable(source.path)} holds more than {_MAX_IMAGES:,} images.", "Use fewer of them in this role."
             )
-        files.append(_read_header(image))
+        files.append(_read_header(image, upright=source.upright))
         labels.append(image.label)
         groups.append(image.group)
     if not files:
@@ -204,49 +226,66 @@ def survey(source: ImageSource) -> ImageRole:
     return ImageRole(source, tuple(files), stated, state_groups(source.path, groups))
 
 
-def _read_header(image: EncodedImage) -> ImageFile:
+def _read_header(image: EncodedImage, *, upright: bool) -> ImageFile:
     with opened(image.content, image.place) as header:
+        orientation = orientation_of(header)
+        turned = upright and orientation in SIDEWAYS
         return ImageFile(
             place=image.place,
             name=image.name,
-            width=header.width,
-            height=header.height,
+            width=header.height if turned else header.width,
+            height=header.width if turned else header.height,
             mode=header.mode,
             size=len(image.content) if isinstance(image.content, bytes) else image.content.stat().st_size,
             container=str(header.format),
             compression=number_of(str(getattr(header, "quantization", None))),
             exif="exif" in header.info,
+            orientation=orientation,
         )
 
 
 # --- pixels --------------------------------------------------------------------------------------------------------
 
 
-def common_form(roles: Sequence[ImageRole], preprocessing: PreprocessingSection | None) -> ImageForm:
+def common_form(
+    roles: Sequence[ImageRole], stated: PreprocessingSection | None, settled: Preprocessing | None = None
+) -> ImageForm:
     """The one form for all images of the splits.
 
-    Grey (one channel) if every image is of Pillow's mode L, else RGB; a 1 or 3 in front of `input_size` decides
-    instead. Images of one size keep it. Others are scaled to cover `input_size` / `crop_pct` and cropped to that at
-    the centre, so that the model's own centre crop then leaves what timm's evaluation transform would.
+    Grey (one channel) if every image is of Pillow's mode L, else RGB; a 1 or 3 in front of the `input_size` that the
+    owner states decides instead. Images of one size keep it, unless a role would then take more than
+    `MAX_ROLE_BYTES`. Others are scaled to cover `input_size` / `crop_pct` and cropped to that at the centre, so that
+    the model's own centre crop then leaves what timm's evaluation transform would.
+
+    Args:
+        roles: All roles that hold images.
+        stated: [preprocessing] of `splits.toml`.
+        settled: What the model does with images, where it is known; goes before `stated`.
 
     Raises:
-        InputError: the sizes differ, and `splits.toml` gives no `input_size`.
+        InputError: the sizes differ, and nothing gives an `input_size`.
     """
     files = [file for role in roles for file in role.files]
     channels = 1 if all(file.mode == "L" for file in files) else 3
-    if preprocessing is not None and preprocessing.input_size[0] in {1, 3}:
-        channels = preprocessing.input_size[0]
+    if stated is not None and stated.input_size[0] in {1, 3}:
+        channels = stated.input_size[0]
     first = files[0]
     other = next((file for file in files if (file.width, file.height) != (first.width, first.height)), None)
-    if other is None:
-        return ImageForm(first.height, first.width, channels, resampling=None)
+    as_stored = ImageForm(first.height, first.width, channels, resampling=None)
+    preprocessing = stated if settled is None else settled
     if preprocessing is None:
+        if other is None:
+            return as_stored
         raise InputError(
             f"Images differ in size: {printable(first.place)} is {first.width} x {first.height}, "
             f"{printable(other.place)} is {other.width} x {other.height}.",
             "Give `input_size` under [preprocessing] in splits.toml, or resize them.",
         )
     height, width = (int(side / preprocessing.crop_pct) for side in preprocessing.input_size[1:])
+    larger = first.height > height and first.width > width
+    too_much = max(len(role.files) for role in roles) * as_stored.nbytes > MAX_ROLE_BYTES
+    if other is None and not (larger and too_much):
+        return as_stored
     return ImageForm(height, width, channels, FILTERS[preprocessing.interpolation])
 
 
@@ -257,12 +296,12 @@ def read_images(role: ImageRole, form: ImageForm) -> npt.NDArray[np.uint8]:
         InputError: an image is damaged, all together take more than `MAX_ROLE_BYTES`, or the role has changed.
     """
     shape = (len(role.files), form.height, form.width, form.channels)
-    size = len(role.files) * form.height * form.width * form.channels
+    size = len(role.files) * form.nbytes
     if size > MAX_ROLE_BYTES:
         raise InputError(
             f"{printable(role.path)} decodes to {size / 2**30:,.1f} GiB; "
             f"at most {MAX_ROLE_BYTES // 2**30} GiB are read.",
-            "Use fewer images, or a smaller `input_size`.",
+            "Use fewer images, or resize the image files.",
         )
     pixels = np.empty(shape, dtype=np.uint8)
     position = 0
@@ -270,7 +309,8 @@ def read_images(role: ImageRole, form: ImageForm) -> npt.NDArray[np.uint8]:
         if position == len(pixels):
             raise _changed(role)
         with opened(image.content, image.place) as header:
-            pixels[position] = decode(header, form)
+            turn = role.files[position].orientation if role.source.upright else UPRIGHT
+            pixels[position] = decode(header, form, turn)
         position += 1
     if position < len(pixels):
         raise _changed(role)

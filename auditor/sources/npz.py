@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from auditor.errors import InputError
 from auditor.records import MAX_ROLE_BYTES, Inputs, printable
+from auditor.sources.stated import group_told_otherwise
 
 __all__ = ["NpzArrays", "plain_features", "read_flags", "read_npz"]
 
@@ -84,8 +85,13 @@ def read_npz(path: Path) -> NpzArrays:
         headers = {
             info.filename.removesuffix(".npy"): _header(archive, info, path)
             for info in archive.infolist()
-            if info.filename in {"images.npy", "features.npy", "labels.npy", "group.npy", "groups.npy"}
+            if info.filename in {"images.npy", "features.npy", "labels.npy", "group.npy"}
         }
+        idle = group_told_otherwise((name.removesuffix(".npy") for name in archive.namelist()), "group")
+        if idle is not None:
+            raise InputError(
+                f"{printable(path)} holds `{printable(idle)}`, which would be ignored.", "Name that array `group`."
+            )
         kind = _kind(headers, path)
         _check_headers(headers, kind, path)
         inputs = _read(archive, kind)
@@ -164,8 +170,6 @@ def _kind(headers: dict[str, _Header], path: Path) -> str:
             f"{printable(path)} must hold `labels` and either `images` or `features`.",
             "Name the arrays so in numpy.savez_compressed.",
         )
-    if "groups" in headers:
-        raise InputError(f"{printable(path)} holds `groups`, which would be ignored.", "Name that array `group`.")
     return kinds[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,26 @@ import numpy.typing as npt
 from auditor.errors import InputError
 from auditor.records import Inputs, printable
 
-__all__ = ["ArrayRole", "Stated", "StatedLabels", "label_in_text", "number_of", "state_groups", "state_labels"]
+__all__ = [
+    "GROUPS_FILE",
+    "GROUP_NAMES",
+    "MAX_NAME",
+    "ArrayRole",
+    "Stated",
+    "StatedLabels",
+    "group_told_otherwise",
+    "label_in_text",
+    "number_of",
+    "state_groups",
+    "state_labels",
+]
 
 Stated = int | str | None
+
+MAX_NAME = 200  # characters of a class
+
+GROUPS_FILE = "groups.csv"
+GROUP_NAMES = ("group", "groups", "group_id")  # in small letters
 
 _LARGEST_INTEGER = 2**62
 _MOST_DIGITS = 18
@@ -89,12 +106,12 @@ def state_labels(
 
 
 def state_groups(path: Path, groups: Sequence[Stated]) -> npt.NDArray[np.int64] | None:
-    """The groups of a role, int64 [record], or None where no record states one.
+    """The groups of a role, int64 [record], or None where no record states one; blank text states none.
 
     Raises:
         InputError: only some records state one, or a number has more than 62 bits.
     """
-    stated = [group for group in groups if group is not None]
+    stated = [group for group in groups if not (group is None or (isinstance(group, str) and not group.strip()))]
     if not stated:
         return None
     if len(stated) < len(groups):
@@ -103,6 +120,11 @@ def state_groups(path: Path, groups: Sequence[Stated]) -> npt.NDArray[np.int64] 
     if not all(-_LARGEST_INTEGER < number < _LARGEST_INTEGER for number in numbers):
         raise InputError(f"{printable(path)} has a group of more than 62 bits.", "Renumber from 0.")
     return np.array(numbers, dtype=np.int64)
+
+
+def group_told_otherwise(names: Iterable[str], told_by: str) -> str | None:
+    """The first of `names` that means a group and is not what the form of storage reads, which is `told_by`."""
+    return next((name for name in sorted(names) if name.lower() in GROUP_NAMES and name != told_by), None)
 
 
 def number_of(text: str) -> int:

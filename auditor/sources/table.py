@@ -60,12 +60,14 @@ class TableImages:
         shards: The files, in order.
         columns: What is read of them.
         named_by: What gives a class its name.
+        upright: Orientation tags are followed, as the `datasets` library does.
     """
 
     path: Path
     shards: tuple[Path, ...]
     columns: Columns
     named_by: str = _NAMED_BY
+    upright: bool = True
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -190,10 +192,15 @@ def _kind(kind: pa.DataType) -> ColumnKind:
         return ColumnKind.ENCODED if "bytes" in held and _is_bytes(held["bytes"]) else ColumnKind.OTHER
     if _is_bytes(kind):
         return ColumnKind.ENCODED
-    if types.is_integer(kind):
-        return ColumnKind.INTEGER
-    if types.is_string(kind) or types.is_large_string(kind):
-        return ColumnKind.TEXT
+    plain = (
+        (types.is_null, ColumnKind.NOTHING),
+        (types.is_integer, ColumnKind.INTEGER),
+        (types.is_string, ColumnKind.TEXT),
+        (types.is_large_string, ColumnKind.TEXT),
+    )
+    found = next((serves for is_of, serves in plain if is_of(kind)), None)
+    if found is not None:
+        return found
     lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     numbers = lists and (types.is_integer(kind.value_type) or types.is_floating(kind.value_type))
     return ColumnKind.NUMBERS if numbers else ColumnKind.OTHER

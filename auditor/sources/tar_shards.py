@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from auditor.class_names import MAX_NAME
 from auditor.errors import InputError
 from auditor.records import printable
 from auditor.sources.decoding import EXTENSIONS
 from auditor.sources.images import MAX_ENCODED_BYTES, EncodedImage
 from auditor.sources.packed import packed_by
-from auditor.sources.stated import Stated, label_in_text
+from auditor.sources.stated import MAX_NAME, Stated, group_told_otherwise, label_in_text
 
 __all__ = ["TarImages"]
 
@@ -56,12 +55,14 @@ class TarImages:
         shards: The files, in order.
         named_by: What gives a class its name.
         class_names: No order of the classes is known.
+        upright: Orientation tags are not followed, as torchvision and webdataset do not.
     """
 
     path: Path
     shards: tuple[Path, ...]
     named_by: str = "class names"
     class_names: None = None
+    upright: bool = False
 
     def images(self) -> Iterator[EncodedImage]:
         """All images, shard by shard.
@@ -128,6 +129,9 @@ def _read_notes(content: bytes, place: str) -> _Notes:
         raise InputError(f"{printable(place)}{_NOTES} is not valid JSON.", "Correct it.") from error
     if not isinstance(notes, dict):
         raise InputError(f"{printable(place)}{_NOTES} is no JSON object.", 'Write {"label": 3}, for instance.')
+    idle = group_told_otherwise(notes, "group")
+    if idle is not None:
+        raise InputError(f"{printable(place)}{_NOTES} has `{idle}`, which would be ignored.", "Name it `group`.")
     label = notes.get("label") if notes.get("cls") is None else notes["cls"]
     if None not in (notes.get("label"), notes.get("cls")) and notes["label"] != notes["cls"]:
         raise InputError(f"{printable(place)}{_NOTES} has a `label` and another `cls`.", "Remove the wrong one.")

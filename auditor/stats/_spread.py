@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special, stats
@@ -57,6 +57,20 @@ class Spread:
     def plus(self, variance: float) -> Spread:
         """Add independent variance."""
         return Spread(self.variance + variance, self.pairs, self.freedom, self.method)
+
+    def plus_estimated(self, variance: float, seen: float) -> Spread:
+        """Add independent variance that one normal deviation tells of, with Satterthwaite's degrees of freedom.
+
+        Args:
+            variance: What is added.
+            seen: The square of that deviation, in the same unit: `variance` with what chance has in it. The freedom is
+                that of a sum with `seen`: models that agree by luck have not shown that models agree.
+        """
+        added = self.plus(variance)
+        if self.unknown or seen == 0:
+            return added
+        freedom = (self.variance + seen) ** 2 / (self.variance**2 / self.freedom + seen**2)
+        return replace(added, freedom=freedom)
 
     def scaled(self, factor: float) -> Spread:
         """Return the spread of `factor` times the value."""

@@ -1,7 +1,7 @@
 """Differential privacy read off an attack: lower bounds from one run with logged coin flips, and implied epsilon.
 
 A lower bound needs canaries: records that were added to the training set by independent fair coin flips, logged.
-Without the coins a ratio of rates is descriptive and bounds nothing (DESIGN 7.10). A bound of 0 is no evidence of
+Without the coins a ratio of rates is descriptive and bounds nothing (rule 10). A bound of 0 is no evidence of
 privacy.
 
 Sources: Steinke, Nasr and Jagielski (2023), "Privacy Auditing with One (1) Training Run", Theorem 5.2, `one_run`;
@@ -186,7 +186,7 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
 def implied_epsilon(
     true_positives: int, members: int, false_positives: int, non_members: int, *, confidence: float = 0.95
 ) -> Estimate:
-    """The log-ratio of the two rates at one threshold: descriptive, no bound on any mechanism (DESIGN 7.10).
+    """The log-ratio of the two rates at one threshold: descriptive, no bound on any mechanism (rule 10).
 
     The interval takes exact ends of both rates, each at half of the error. Where no flag was right, the ratio is that
     of the bounds.
@@ -243,9 +243,10 @@ def _best(
 
 
 def _guess(values: npt.NDArray[np.float64], coins: npt.NDArray[np.bool_], share: float) -> _Guessed:
-    """Guess IN for the largest and OUT for the smallest scores; equal scores stay in the order of the canaries."""
+    """Guess IN for the largest and OUT for the smallest scores; lots decide between equal ones, always the same."""
     each = max(1, math.floor(share * values.size / 2))
-    order = np.argsort(values, kind="stable")
+    lots = np.random.default_rng(0).permutation(values.size)  # a log sorted by its coins would tell them by its order
+    order = np.lexsort((lots, values))
     correct = int((~coins[order[:each]]).sum() + coins[order[-each:]].sum())
     return _Guessed(2 * each, correct)
 

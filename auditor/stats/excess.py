@@ -4,7 +4,8 @@ Every member is judged by the model that did not train on it, every non-member b
 own, never one of scores from different models, and the null is their mean over members. So no score is averaged
 (docs/decisions/0002), and what non-members have of chance is halved. The variance is that of paired placements
 (`auditor.stats.auc`), plus what the two models differ by beyond the chance of their records: once for the model of the
-score, half for the mean of two.
+score, half for the mean of two. Two models have one difference, which tells little of how much models differ: interval
+and test take Student's t, with the degrees of freedom that Satterthwaite (1946) gives to such a sum.
 
 Two models trained on fewer records may have learned less of what tells the sides apart than the model that is judged.
 The test therefore allows for a share that they may have missed (docs/decisions/0007).
@@ -87,10 +88,11 @@ def excess_over_null(
     told = Estimate(null.value, low, high, confidence, spread.describe("{}, mean of two models, logit scale"), table.n)
 
     value, missed = first.value - null.value, unlearned / (1 - unlearned)
-    apart = _apart(first, null, 1.0, table).plus(1.5 * between)
+    apart = _apart(first, null, 1.0, table).plus_estimated(1.5 * between.variance, 1.5 * between.seen)
     ends = difference_interval(value, apart, alpha)
     estimate = Estimate(value, *ends, confidence, apart.describe("paired {}, between models"), table.n)
-    tested = _apart(first, null, 1 + missed, table).plus((1 + (1 + missed) ** 2 / 2) * between)
+    share = 1 + (1 + missed) ** 2 / 2
+    tested = _apart(first, null, 1 + missed, table).plus_estimated(share * between.variance, share * between.seen)
     left = value - missed * max(null.value - 0.5, 0.0)
     method = tested.describe("paired {}, between models")
     beyond = Estimate(left, *difference_interval(left, tested, error), round(sure, 4), method, table.n)
@@ -106,6 +108,14 @@ def _apart(first: Placed, null: Placed, weight: float, table: Table) -> Spread:
     found = spread_of_auc(Placed(first.value - weight * null.value, members, non_members), table)
     # No spread seen is not no spread: the difference of two won-or-lost pairs has variance 1 at most.
     return found.plus(1 / found.pairs) if found.variance == 0 else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """What two models differ by: the variance between models, and half the squared difference, chance and all."""
+
+    variance: float
+    seen: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,7 @@ class _Nulls:
         share = float(self.unseen[0].mean())
         return Placed(float(members.mean()), members, share * first.non_members + (1 - share) * second.non_members)
 
-    def between_models(self) -> float:
+    def between_models(self) -> _Between:
         """Variance between models, beyond what two halves of the members and the same non-members give."""
         first, second = self.each
         deviations = np.empty(self.unseen.shape[1])
@@ -150,4 +160,5 @@ class _Nulls:
         mask, groups = self.table.mask, self.table.groups
         halves = Side.equal(deviations, groups[mask]), Side.equal(others, groups[~mask])
         chance = spread_of(*halves, "halves", grouped=self.table.grouped)
-        return max(((first.value - second.value) ** 2 - chance.variance) / 2, 0.0)
+        seen = (first.value - second.value) ** 2
+        return _Between(max((seen - chance.variance) / 2, 0.0), seen / 2)

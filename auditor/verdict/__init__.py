@@ -1,4 +1,4 @@
-"""Estimates, controls and checks go in; one verdict per access and family comes out (DESIGN 7.8).
+"""Estimates, controls and checks go in; one verdict per access and family comes out (rule 8).
 
 Pure functions of their arguments. *Leak found* needs a rejected primary test and, under a suspected shift between the
 splits, evidence that the model caused it. *Nothing found* needs everything that would have shown a leak to have worked.

@@ -1,4 +1,4 @@
-"""The verdicts on inversion (DESIGN 7.11): *leak found*, or *cannot say*."""
+"""The verdicts on inversion (rule 11 of docs/rules-of-evidence.md): *leak found*, or *cannot say*."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class InversionFacts:
 def decide_inversion(
     facts: Sequence[InversionFacts], doubts: Sequence[Doubt] = (), *, shift: bool = False
 ) -> tuple[Verdict, ...]:
-    """The inversion verdicts, from least to most access (DESIGN 7.11).
+    """The inversion verdicts, from least to most access (rule 11 of docs/rules-of-evidence.md).
 
     Args:
         facts: What was measured, one per access.

@@ -1,11 +1,11 @@
-"""The verdicts on membership, from least to most access (DESIGN 7.4 to 7.8), and the sentences that tell them."""
+"""The verdicts on membership, from least to most access (rules 4 to 8), and the sentences that tell them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from auditor.findings import Endpoint, Family, Metric, Verdict, VerdictState, Void
+from auditor.findings import Endpoint, Family, Metric, SecondaryChoice, Verdict, VerdictState, Void
 from auditor.limits import Limits, declared, declared_share
 from auditor.stats.estimate import Estimate, rounded_up
 from auditor.threat import Access
@@ -14,6 +14,7 @@ from auditor.verdict.doubt import Doubt
 __all__ = ["AccessFacts", "decide_membership"]
 
 _PRIOR = 0.01
+_CHANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class AccessFacts:
         excess_tested: That excess less what the null may have missed, at the level of the test.
         attack: Title of the primary attack, or empty.
         random_split: Whether the owner states that chance alone told members from non-members.
+        not_made: What became of the declared primary attack if it did not complete, as half a sentence; else empty.
+        secondary: The best of the secondary attacks that this access allows; None where none ran on all records.
+        secondary_title: Its title.
+        others: Whether every shadow holds all members that are not audited, and there are some.
     """
 
     access: Access
@@ -48,6 +53,10 @@ class AccessFacts:
     excess_tested: Estimate | None = None
     attack: str = ""
     random_split: bool = False
+    not_made: str = ""
+    secondary: SecondaryChoice | None = None
+    secondary_title: str = ""
+    others: bool = False
 
     @property
     def rejected(self) -> bool:
@@ -66,15 +75,13 @@ class AccessFacts:
         return not self.leans or bool(self.excess_significant)
 
 
-def decide_membership(
-    facts: Sequence[AccessFacts], doubts: Sequence[Doubt], limits: Limits, secondary_note: str = ""
-) -> tuple[Verdict, ...]:
+def decide_membership(facts: Sequence[AccessFacts], doubts: Sequence[Doubt], limits: Limits) -> tuple[Verdict, ...]:
     """The membership verdicts, from least to most access; a leak at lesser access is inherited upward."""
     verdicts: list[Verdict] = []
     for one in sorted(facts, key=lambda fact: fact.access.rank):
         below = next((verdict for verdict in verdicts if verdict.state is VerdictState.LEAK_FOUND), None)
         lesser = [other for other in facts if one.access.includes(other.access)]
-        verdicts.append(_membership_verdict(one, lesser, below, doubts, limits, secondary_note))
+        verdicts.append(_membership_verdict(one, lesser, below, doubts, limits))
     return tuple(verdicts)
 
 
@@ -84,7 +91,6 @@ def _membership_verdict(
     below: Verdict | None,
     doubts: Sequence[Doubt],
     limits: Limits,
-    secondary_note: str,
 ) -> Verdict:
     against_leak = [doubt.sentence for doubt in doubts if Void.LEAK_FOUND in doubt.voids]
     if own.rejected and own.leak_attributable and not against_leak:
@@ -94,12 +100,12 @@ def _membership_verdict(
         return _verdict(
             own, VerdictState.LEAK_FOUND, sentence, below.reasons, inherited_from=below.inherited_from or below.access
         )
-    missing = [*against_leak, *_missing_for_leak(own), *_missing_for_nothing(own, lesser, doubts)]
+    missing = [*against_leak, *_missing_for_leak(own), *_missing_for_nothing(own, lesser, doubts, limits)]
     if missing:
         too_wide = set(missing) <= set(_too_wide(lesser))
         return _verdict(own, VerdictState.CANNOT_SAY, missing[0], tuple(dict.fromkeys(missing)), too_wide=too_wide)
     endpoints = [endpoint for one in lesser for endpoint in one.endpoints]
-    sentence = nothing_sentence(own, endpoints, limits, secondary_note)
+    sentence = nothing_sentence(own, endpoints, limits)
     auc_only = not any(endpoint.metric is Metric.TPR_AT_FPR for endpoint in own.endpoints)
     reasons = (
         "no primary test rejects, every simultaneous upper bound is under its limit, the planted leak was found",
@@ -173,8 +179,12 @@ def _settled_by(own: AccessFacts) -> str:
     return "More records, or a random split, may settle it."
 
 
-def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts: Sequence[Doubt]) -> list[str]:
+def _missing_for_nothing(
+    own: AccessFacts, lesser: Sequence[AccessFacts], doubts: Sequence[Doubt], limits: Limits
+) -> list[str]:
     missing = [doubt.sentence for doubt in doubts if Void.NOTHING_FOUND in doubt.voids]
+    missing += [_not_completed(one) for one in lesser if one.not_made]
+    missing += _stronger_secondary(lesser, limits)
     if not own.endpoints:
         return [*missing, f"No primary attack ran for {own.access.value}."]
     if not own.shadows:
@@ -186,6 +196,45 @@ def _missing_for_nothing(own: AccessFacts, lesser: Sequence[AccessFacts], doubts
         missing.append("No planted leak at the limit was found again, so a real one could have gone unseen.")
     missing += [_not_attributed(one) for one in lesser if one.rejected and not _told_already(one, own)]
     return [*missing, *_too_wide(lesser)]
+
+
+def _not_completed(one: AccessFacts) -> str:
+    return (
+        f"At {one.access.value} the plan declared a primary attack ({one.attack}) that did not complete "
+        f"({one.not_made}): what it would have found is not known."
+    )
+
+
+def _stronger_secondary(lesser: Sequence[AccessFacts], limits: Limits) -> list[str]:
+    """The best secondary attack whose AUC surely reaches the limit of the primary ones; of the widest access alone."""
+    stronger = [one for one in lesser if one.secondary and one.secondary.reported_value.low >= limits.auc]
+    if not stronger:
+        return []
+    widest = max(stronger, key=lambda one: one.access.rank)
+    sentence = (
+        f"{_best_secondary(widest)}: all of that lies at or above the limit of {declared(limits.auc)}. The primary "
+        "attacks did not see it, so they rule nothing out."
+    )
+    return [sentence]
+
+
+def _best_secondary(own: AccessFacts) -> str:
+    """What the best secondary attack of an access reached, without the full stop; empty where none ran."""
+    if own.secondary is None:
+        return ""
+    value = own.secondary.reported_value
+    return (
+        f"The best of {own.secondary.chosen_from} secondary attacks ({own.secondary_title}), chosen on one half, "
+        f"reached AUC {value.value:.2f} ({value.low:.2f} to {value.high:.2f}) on the other"
+    )
+
+
+def _secondary_note(own: AccessFacts) -> str:
+    """The same where nothing was found: being above chance decides nothing."""
+    if own.secondary is None:
+        return ""
+    above = own.secondary.reported_value.low > _CHANCE
+    return f"{_best_secondary(own)}{': above chance, but not corrected, so it decides nothing' if above else ''}."
 
 
 def _told_already(one: AccessFacts, own: AccessFacts) -> bool:
@@ -221,8 +270,10 @@ def _too_wide(lesser: Sequence[AccessFacts]) -> list[str]:
 
 def leak_sentence(own: AccessFacts, limits: Limits) -> str:
     """What a found leak means for a person whose record was in the training set."""
+    others = " and all other training records" if own.others else ""
     attacker = (
-        f"An outsider who holds a candidate record, knows the recipe and trains {own.shadows} models on similar data"
+        f"An outsider who holds a candidate record, knows the recipe and trains {own.shadows} models on half of the "
+        f"audited records{others}"
         if own.shadows
         else "An outsider who holds a candidate record and its true class"
     )
@@ -248,7 +299,7 @@ def _right_flags(tpr: Estimate, fpr: float) -> Estimate:
     return replace(tpr, value=value, low=low, high=high)
 
 
-def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Limits, secondary_note: str) -> str:
+def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Limits) -> str:
     """What was not found, with the bound that says how much could have been missed."""
     tpr = [one for one in endpoints if one.metric is Metric.TPR_AT_FPR and one.upper_bound is not None]
     if tpr:
@@ -271,7 +322,8 @@ def nothing_sentence(own: AccessFacts, endpoints: Sequence[Endpoint], limits: Li
         if own.shift
         else ""
     )
-    return " ".join(part for part in (first, secondary_note, planted, shift, "Attacks not run may do better.") if part)
+    secondary = _secondary_note(own)
+    return " ".join(part for part in (first, secondary, planted, shift, "Attacks not run may do better.") if part)
 
 
 def _rejections(own: AccessFacts) -> str:

@@ -2,7 +2,7 @@
 
 Ours; no paper. Most inversion attacks pick among images by the target's confidence: that alone is an attack.
 
-What they claim
+What it claims
     Nothing of the training records themselves: the images exist before the target is asked. They show what asking
     which of many images the target prefers gives away, so a search that does no better has found nothing.
 

@@ -1,7 +1,8 @@
 """IF-GMI: after the style, search the features between a StyleGAN's stages as well.
 
 Qiu, Fang, Yu, Chen, Qiu and Xia (2024), "A Closer Look at GAN Priors: Exploiting Intermediate Features for Enhanced
-Model Inversion Attacks", ECCV. Checked against the released code (final-solution/IF-GMI, commit e792ef1).
+Model Inversion Attacks", ECCV, arXiv:2407.13863. Checked against the released code (final-solution/IF-GMI, commit
+e792ef1).
 
 What it claims
     Features between the stages of a StyleGAN can say more than its style. Searched stage by stage, and kept near what

@@ -1,7 +1,7 @@
 """Inversion network: a decoder that turns what a model says back into what it was shown.
 
 Yang, Zhang, Chang and Liang (2019), "Neural Network Inversion in Adversarial Setting via Background Knowledge
-Alignment", CCS.
+Alignment", CCS, arXiv:1902.08552.
 
 What it claims
     A network trained on other images to undo the model rebuilds the images behind the model's outputs, also when only

@@ -1,7 +1,7 @@
 """KEDMI: a discriminator that also learns what the target thinks, and a distribution of latents for each class.
 
-Chen, Kahla, Jia and Qi (2021), "Knowledge-Enriched Distributional Model Inversion Attacks", ICCV. Checked against the
-released code (SCccc21/Knowledge-Enriched-DMI, commit 1ec92f4).
+Chen, Kahla, Jia and Qi (2021), "Knowledge-Enriched Distributional Model Inversion Attacks", ICCV, arXiv:2010.04092.
+Checked against the released code (SCccc21/Knowledge-Enriched-DMI, commit 1ec92f4).
 
 What it claims
     Public images carry more than how images look: what the target says of them, its soft labels, teaches the GAN which

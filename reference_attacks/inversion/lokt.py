@@ -1,7 +1,8 @@
 """LOKT: teach a generator and surrogate models from labels alone, then search with the surrogates' gradients.
 
 Nguyen, Chandrasegaran, Abdollahzadeh and Cheung (2023), "Label-Only Model Inversion Attacks via Knowledge Transfer",
-NeurIPS. Checked against the released code (ngoc-nguyen-0/LOKT_neurips2023, commit b751417).
+NeurIPS, openreview.net/forum?id=NuoIThPPag. Checked against the released code (ngoc-nguyen-0/LOKT_neurips2023, commit
+b751417).
 
 What it claims
     Labels of generated images carry a model's knowledge over to models of the attacker's own; attacks that need weights
@@ -26,7 +27,7 @@ Algorithm
 What we changed
     Tested for its mechanics only. With the defaults, step 1 asks for 12 million labels. All networks are given; the
     authors' GAN is residual at 64 x 64, their surrogates are DenseNets 121, 161 and 169 that were trained on ImageNet
-    first. The discriminator's own class logits may serve as a surrogate too: `Taught.classify`.
+    first. The class logits of `Taught.discriminator` may serve as a surrogate too.
     The first steps without labels are 1,000 to 6,000 in the released code, by data set; 1,000 is that for CelebA.
     Views are those of `losses`. All classes start from the same latents and see the same views.
     The code scores all restarts; ours are ordered by the surrogates' mean loss on the image itself. The target is not

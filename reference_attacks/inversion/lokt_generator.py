@@ -83,11 +83,6 @@ class Taught:
         images: Tensor = self.generator(latents, classes)
         return images
 
-    def classify(self, images: Tensor) -> Tensor:
-        """The discriminator's class logits [image, class], a surrogate that costs nothing more."""
-        logits: Tensor = self.discriminator(images)[1]
-        return logits
-
 
 def generator_loss(real: Tensor, logits: Tensor, classes: Tensor, *, class_weight: float) -> Tensor:
     """What the generator descends, a number.

@@ -1,7 +1,8 @@
 """LOMMA: GMI with a loss that does not fade and with students that vote along.
 
 Nguyen, Chandrasegaran, Abdollahzadeh and Cheung (2023), "Re-thinking Model Inversion Attacks Against Deep Neural
-Networks", CVPR. Checked against the released code (sutd-visual-computing-group/Re-thinking_MI, commit ed4b6b8).
+Networks", CVPR, arXiv:2304.01669. Checked against the released code (sutd-visual-computing-group/Re-thinking_MI, commit
+ed4b6b8).
 
 What it claims
     Cross-entropy is content once the other logits are low; raising the logit itself, held in place by a penalty on the

@@ -1,7 +1,7 @@
 """MIFace: climb to the image that a model is surest about.
 
 Fredrikson, Jha and Ristenpart (2015), "Model Inversion Attacks that Exploit Confidence Information and Basic
-Countermeasures", CCS.
+Countermeasures", CCS, doi:10.1145/2810103.2813677.
 
 What it claims
     Ascending the confidence in a class from a blank image rebuilds what the training images of that class have in

@@ -1,7 +1,8 @@
 """PLG-MI: public images that a model takes for its classes teach a conditional generator, which is then searched.
 
 Yuan, Chen, Zhang, Zhang, Yu and Zhang (2023), "Pseudo Label-Guided Model Inversion Attack via Conditional Generative
-Adversarial Network", AAAI. Checked against the released code (LetheSec/PLG-MI-Attack, commit 3cf8735).
+Adversarial Network", AAAI, arXiv:2302.09814. Checked against the released code (LetheSec/PLG-MI-Attack, commit
+3cf8735).
 
 What it claims
     A generator that knows the classes apart keeps the search for one class out of the others, and a margin loss goes on
@@ -18,9 +19,9 @@ Algorithm
        L(T(view of G(z, t)), t) over two random views. The last z gives the reconstruction.
 
 What we changed
-    The networks are small and not residual (see `priors.conditional_gan`); `PAPER_GAN` has the released width, rates
-    and steps, which take a GPU. Training views are jittered always, not half of the time; what a turn brings in repeats
-    the edge instead of being black. No noise below one grey level is added to the public images.
+    The networks are small and not residual, and trained for fewer steps than the released 30,000, at rates of our own
+    (see `priors.conditional_gan`). Training views are jittered always, not half of the time; what a turn brings in
+    repeats the edge instead of being black. No noise below one grey level is added to the public images.
     The released code scores all restarts; ours are ordered by the target's confidence in the unchanged image.
     `clip` is ours, and off. Views may be mirrored: switch `flip` off where a mirror image is of no class, as with
     digits.
@@ -50,21 +51,7 @@ from reference_attacks.inversion.material import Generator, Images, Inverted
 from reference_attacks.priors import conditional_gan
 from reference_attacks.priors.conditional_gan import ConditionalPrior, Extra, GanSettings, Labelled, Progress
 
-__all__ = ["PAPER_GAN", "PlgMi", "PseudoLabels", "TargetedPrior", "invert", "pseudo_label", "train_prior"]
-
-PAPER_GAN = GanSettings(
-    latent_size=128,
-    width=64,
-    steps=30_000,
-    critic_steps=5,
-    batch_size=64,
-    learning_rate=2e-4,
-    critic_learning_rate=2e-4,
-    first_moment=0.0,
-    second_moment=0.9,
-    average=0.0,
-)
-"""As the released code trains its residual networks at 64x64."""
+__all__ = ["PlgMi", "PseudoLabels", "TargetedPrior", "invert", "pseudo_label", "train_prior"]
 
 
 @dataclass(frozen=True, slots=True)

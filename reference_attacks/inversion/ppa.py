@@ -1,7 +1,8 @@
 """PPA: the styles that a model likes best already, each improved under random crops, the most robust kept.
 
 Struppek, Hintersdorf, De Almeida Correia, Adler and Kersting (2022), "Plug & Play Attacks: Towards Robust and Flexible
-Model Inversion Attacks", ICML. Checked against the released code (LukasStruppek/Plug-and-Play-Attacks, commit 3087a4f).
+Model Inversion Attacks", ICML, arXiv:2201.12179. Checked against the released code
+(LukasStruppek/Plug-and-Play-Attacks, commit 3087a4f).
 
 What it claims
     One StyleGAN of public images serves against any model of the same kind of pictures: the attack neither trains nor

@@ -1,7 +1,8 @@
 """A combination of attacks, calibrated by an oracle on one half of the records and judged on the other.
 
 Ours. That attacks find different members, and that ensembles judged on the records they were tuned on look too good, is
-shown by a study of instance disparity (RPI-DSPlab/mia-disparity, CCS 2025); the logistic rule is the plainest one.
+shown by a study of instance disparity (RPI-DSPlab/mia-disparity, CCS 2025, arXiv:2506.13972); the logistic rule is the
+plainest one.
 
 What it claims
     Nothing about an attacker: the weights come from true membership, which he does not have. It asks how much more the
@@ -15,15 +16,11 @@ Algorithm
     1. Bring each attack's scores to one scale: asinh((s - median) / mean distance from the median), both taken on the
        fitting half. It rises with s, ties nothing and tames outliers.
     2. Fit a logistic regression of membership on them with a ridge penalty, members and non-members weighing alike.
-    3. The scores of the judged half are its log-odds there. `cross_fitted` does so both ways.
-
-What keeps the labels of a judged record away from its score
-    `score` is never given them: its only labels are those of the fitting half. `cross_fitted` calls it twice, each time
-    with the labels of the other half alone. The two halves' log-odds come from two fits, so that their levels can
-    differ with the labels; each half is therefore replaced by its ranks within itself, in 0..1.
+    3. The scores of the judged half are its log-odds there.
 
 What we changed
-    Not applicable. Report it as oracle-calibrated: it is no attack that an outsider can mount.
+    Not applicable. `score` is never given the labels of a record that it judges, only those of the fitting half. Report
+    it as oracle-calibrated: it is no attack that an outsider can mount.
 
 Published number and ours
     None verified.
@@ -34,12 +31,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
 from reference_attacks.membership._inputs import BoolArray, FloatArray, SignalArray, as_signal
 
-__all__ = ["Combination", "cross_fitted", "score"]
+__all__ = ["Combination", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,40 +93,6 @@ def score(
     )
     regression.fit(np.arcsinh((known - centre) / spread).T, members)
     return np.asarray(regression.decision_function(np.arcsinh((asked - centre) / spread).T), dtype=np.float64)
-
-
-def cross_fitted(
-    *, scores: SignalArray, membership: BoolArray, first_half: BoolArray, settings: Combination = Combination()
-) -> FloatArray:
-    """Score every record by the combination that was fitted to the half it is not in.
-
-    Args:
-        scores: Scores of all records [attack, record].
-        membership: Whether they are members [record]; a record's own half is not looked at for its score.
-        first_half: Which half a record is in, drawn beforehand [record].
-        settings: How strongly the weights are penalised.
-
-    Returns:
-        Scores [record] in 0..1, the rank within the record's own half, larger = more likely a member.
-
-    Raises:
-        ValueError: As `score`, and if a half is empty.
-    """
-    values = as_signal("scores", scores, ("attack", "record"))
-    members = _membership("membership", membership, values.shape[1])
-    first = _membership("first_half", first_half, values.shape[1])
-    if first.all() or not first.any():
-        raise ValueError("first_half must leave records in both halves")
-    combined = np.empty(values.shape[1], dtype=np.float64)
-    for judged in (first, ~first):
-        odds = score(
-            fitting_scores=values[:, ~judged],
-            fitting_membership=members[~judged],
-            judged_scores=values[:, judged],
-            settings=settings,
-        )
-        combined[judged] = (rankdata(odds) - 0.5) / odds.size
-    return combined
 
 
 def _membership(name: str, values: BoolArray, n_records: int) -> BoolArray:

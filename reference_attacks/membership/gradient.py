@@ -8,20 +8,19 @@ What it claims
     at a non-member. The weights show it layer by layer, which says more than the loss alone.
 
 What the attacker needs
-    Access `weights`: one forward and backward pass per record, and the true label. For `combined` shadow models by the
-    target's recipe, with known membership, probed alike; `score` needs none.
+    Access `weights`: one forward and backward pass per record, and the true label. Shadow models by
+    the target's recipe, with known membership, probed alike.
 
 Algorithm
     1. For every record alone take the gradient of the cross-entropy with respect to all parameters.
     2. Its L2 norms over each of the last layers and over all parameters are the signals. That is `probe`.
-    3. `score` is minus the norm over all parameters.
-    4. `combined` trains a logistic regression on the shadows: the logarithms of the loss and of the norms, standardised
+    3. `combined` trains a logistic regression on the shadows: the logarithms of the loss and of the norms, standardised
        over the shadows, against membership; its log-odds on the target's are the score.
 
 What we changed
     Reconstructed and reduced: the authors train a network on the gradients themselves, on hidden activations, outputs
     and the loss; we keep norms and the loss, and a linear combination, because shadows in an audit are few. That this
-    finds nothing does not speak for their attack. Minus the norm as a score is not from their paper.
+    finds nothing does not speak for their attack.
     A layer is a module with parameters of its own, in the order in which the model registers them.
     Norms and losses are raised to the smallest normal float32 before the logarithm.
 
@@ -47,7 +46,7 @@ from torch.nn import functional as F
 from reference_attacks.membership._images import checked_labels, require_positive
 from reference_attacks.membership._inputs import FLOOR, BoolArray, FloatArray, Observations, SignalArray, as_signal
 
-__all__ = ["GradientNorm", "combined", "layer_names", "probe", "score"]
+__all__ = ["GradientNorm", "combined", "layer_names", "probe"]
 
 _Squares = Callable[[Tensor, Tensor], dict[str, Tensor]]
 
@@ -122,21 +121,6 @@ def probe(*, module: nn.Module, inputs: Tensor, labels: Tensor, settings: Gradie
             found = squares(*batch)
         rows.append(_norms(found, columns))
     return np.asarray(torch.cat(rows).cpu().numpy(), dtype=np.float64)
-
-
-def score(*, target_norms: SignalArray) -> FloatArray:
-    """Score every record by minus the gradient norm over all parameters.
-
-    Args:
-        target_norms: What `probe` returned for the target [record, layer].
-
-    Returns:
-        Scores [record], at most 0, larger = more likely a member.
-
-    Raises:
-        ValueError: If a norm is not finite or there are other axes.
-    """
-    return -as_signal("target_norms", target_norms, ("record", "layer"))[:, -1]
 
 
 def combined(

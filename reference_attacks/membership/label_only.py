@@ -8,20 +8,19 @@ What it claims
 
 What the attacker needs
     Access `labels`: 4 d + 1 queries for shifts by d pixels, 2 a more for rotations by up to a degrees; the true label.
-    For `score` one shadow model or more by the target's recipe, with known membership; `share` needs none.
+    One shadow model or more by the target's recipe, with known membership.
 
 Algorithm
     1. Move x by all whole (i, j) with |i| + |j| = d, edge pixels repeated; the first query is x itself.
     2. Rotate x by the whole degrees from -a to a, corners filled with 0.
     3. For each query note whether the predicted label is the true one: a vector of bits. That is `probe`.
     4. Train a small network on the shadows' vectors to tell members; its log-odds on the target's are the score.
-    `share` is the plain variant without training: the share of right answers.
 
 What we changed
     One network for all classes, ReLU (not leaky), where the authors train one per class and pick its learning rate; a
     class has few records in an audit. The shadows are pooled: each (model, record) is one training vector.
     Shifts and rotations may be asked together; the authors do one or the other. Rotation by 0 is x and not asked again.
-    Rotations are bilinear instead of cubic. Neither score has more values than there are vectors: ties are real.
+    Rotations are bilinear instead of cubic. The score has no more values than there are vectors: ties are real.
 
 Published number and ours
     None verified.
@@ -45,7 +44,7 @@ from torch.nn import functional as F
 from reference_attacks.membership._images import ask, checked_images, checked_labels, require_positive
 from reference_attacks.membership._inputs import BoolArray, FloatArray, Observations
 
-__all__ = ["AttackNet", "Augmentations", "probe", "score", "share"]
+__all__ = ["AttackNet", "Augmentations", "probe", "score"]
 
 _SURE = 1e-12
 
@@ -180,18 +179,6 @@ def score(
         network.fit(seen.shadows.reshape(len(trained_on), -1), trained_on)
     p_member = np.asarray(network.predict_proba(seen.target), dtype=np.float64)[:, 1]
     return np.asarray(logit(np.clip(p_member, _SURE, 1.0 - _SURE)), dtype=np.float64)
-
-
-def share(*, target_correct: BoolArray) -> FloatArray:
-    """Score every record by the share of its queries [record, query] that were answered rightly, in 0..1 [record].
-
-    Raises:
-        ValueError: If the array is not boolean [record, query].
-    """
-    bits = _bits("target_correct", target_correct)
-    if bits.ndim != 2 or not bits.size:
-        raise ValueError(f"target_correct must be a non-empty array [record, query], got shape {bits.shape}")
-    return np.asarray(bits.mean(axis=1), dtype=np.float64)
 
 
 def _bits(name: str, values: BoolArray) -> FloatArray:

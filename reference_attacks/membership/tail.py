@@ -7,7 +7,7 @@ What it claims
     Records at risk have been moved by training from the high-loss tail to the low-loss head. So the absence of members
     from the tail, read as the true-negative rate of the plain loss attack, predicts what LiRA would find on that model.
 
-What is needed
+What the attacker needs
     This is an owner's estimate and no attack: the target's losses of members and of non-members, told apart. Access
     `scores`, one query per record. No shadow models. It gives no score to any record.
 

@@ -2,6 +2,7 @@
 
 Two losses: hinge with spectral norms (Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks",
 ICLR), and WGAN-GP (Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", NeurIPS), which is what GMI trains.
+The battery trains the first, for GMI as well.
 
 What we changed
     The networks are small, with nothing at the image's full resolution, and the default settings are ours, so that
@@ -24,18 +25,7 @@ from torch import Tensor
 from reference_attacks.priors._networks import CriticNetwork, GeneratorNetwork, above, restored
 from reference_attacks.priors._training import GanSettings, GanTrainer, Progress
 
-__all__ = ["GMI_SETTINGS", "GanPrior", "GanSettings", "Progress", "load", "train"]
-
-GMI_SETTINGS = GanSettings(
-    latent_size=100,
-    width=64,
-    critic_steps=5,
-    learning_rate=2e-4,
-    critic_learning_rate=2e-4,
-    loss="wgan-gp",
-    average=0.0,
-)
-"""As GMI's generator and critic are trained, but for their layers and the number of steps."""
+__all__ = ["GanPrior", "GanSettings", "Progress", "load", "train"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -218,6 +218,15 @@ def test_order_tells_only_where_one_role_is_sorted(subject, members, non_members
     assert (f"only {told} is sorted" in check.sentence) is bool(told)
 
 
+def test_roles_in_two_forms_are_not_compared_by_order(subject):
+    """A folder of classes is read class by class, whoever drew the split."""
+    mixed, in_order = np.random.default_rng(0).integers(0, 3, N), np.arange(N) // 400
+    found = with_data(subject, records(images(N, 1), mixed), records(images(N, 2), in_order))
+    told = traces(replace(found, splits=replace(found.splits, one_form=False)))
+    assert told.level is CheckLevel.PASS
+    assert "come in two forms" in told.sentence
+
+
 def test_records_of_one_class_have_no_order(subject):
     part = [records(images(N, seed), np.zeros(N, dtype=np.int64)) for seed in (1, 2)]
     assert traces(with_data(subject, *part)).level is CheckLevel.PASS

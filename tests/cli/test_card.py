@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,9 @@ def test_line_ends_and_permissions_stay(stored: Path, tmp_path: Path):
         ("README.md", b"<!-- privaudit:start -->", "once each"),
         ("README.md", b"\xff\xfe", "not UTF-8"),
         ("README.md", b"---\n- a\n---\n", "not a YAML mapping"),
+        ("README.md", b"---\nmodel-index: &a\n- *a\n---\n", "not a list of mappings"),
+        ("README.md", b"---\nmodel-index: &a\n- results: *a\n---\n", "holds itself"),
+        ("README.md", b"---\nmodel-index:\n- &a\n  name: m\n  results:\n  - *a\n---\n", "holds itself"),
         ("README.rst", b"", "Markdown"),
         ("report.json", b"{}", "Markdown"),
     ],
@@ -60,6 +64,12 @@ def test_a_card_that_cannot_be_edited_is_refused_and_kept(
     assert str(readme) in message
     assert told in message
     assert readme.read_bytes() == content
+
+
+def test_a_pipe_is_no_card(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    os.mkfifo(tmp_path / "README.md")
+    assert cli.main(["card", str(stored), str(tmp_path / "README.md")]) == 2
+    assert "README.md: this is no regular file. Name another file." in capsys.readouterr().err
 
 
 def test_a_place_where_no_card_can_be_is_told_with_a_remedy_that_the_command_has(stored: Path, tmp_path: Path, capsys):

@@ -90,6 +90,19 @@ def test_inspect_tells_format_hash_and_how_the_architecture_was_decided(
     assert (found["sha256"], found["safe"]) == (sha256, True)
 
 
+@pytest.mark.parametrize("arch", ["resnet18", "no_such_network", "network.py:nothing"])
+def test_inspect_refuses_a_network_that_is_named_and_does_not_load(
+    arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    timm_folder(tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["inspect", "tiny"]) == 0
+    assert cli.main(["inspect", "tiny", "--arch", arch]) == 2
+    told = capsys.readouterr()
+    assert "not decided" in told.out
+    assert f"cannot be loaded as {arch}: " in told.err
+
+
 @pytest.mark.parametrize(("command", "card"), [("attacks", AttackCard), ("defenses", DefenseCard)])
 def test_the_box_is_listed(command: str, card: type, capsys: pytest.CaptureFixture[str]):
     assert cli.main([command, "--json"]) == 0

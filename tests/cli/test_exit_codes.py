@@ -1,16 +1,18 @@
-"""DESIGN: the exit codes are a table, so they are tested as one."""
+"""The exit codes are a table, so they are tested as one."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 
 from auditor import cli
+from auditor.cli.terminal import Terminal
 from auditor.errors import InputError, PrivauditError
 from auditor.findings import VerdictState
 from auditor.threat import Access
@@ -23,6 +25,15 @@ BY_AUC = report(VerdictState.LEAK_FOUND, membership=[attack(auc(0.65))]).model_c
 LEAK = BY_AUC.model_copy(update={"membership": (attack(auc(0.65), tpr(0.01)),)})
 NOTHING = report(VerdictState.NOTHING_FOUND, membership=[attack(auc(0.5, rejected=False), tpr(0.0, rejected=False))])
 UNSURE = report(VerdictState.CANNOT_SAY, membership=[attack(auc(0.65))])
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """An interrupted command leaves both ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -177,9 +188,35 @@ def test_a_termination_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.Monke
     # an unmended command would leave SIGTERM to the system, which would end pytest
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert cli.main(["scan", *files]) == 130
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     assert capsys.readouterr().err == "Error: Interrupted. The same command, run again, goes on where it stopped.\n"
     assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_interrupts_again_gets_the_answer_to_the_first(scan, number, monkeypatch: pytest.MonkeyPatch, capsys):
+    tell = Terminal.error
+
+    def tell_under_fire(terminal: Terminal, text: str) -> None:
+        os.kill(os.getpid(), number)
+        tell(terminal, text)
+
+    monkeypatch.setattr(Terminal, "error", tell_under_fire)
+    # an unmended command would leave SIGTERM to the system, which would end pytest
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    assert scan(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err.startswith("Error: Interrupted.")
+    assert signal.getsignal(number) is signal.SIG_IGN
+
+
+def test_a_termination_is_ours_only_while_a_command_runs(scan):
+    assert scan(NOTHING) == 0
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_full_disk_is_told_with_the_file(scan, capsys):
+    assert scan(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/signals")) == 2
+    assert capsys.readouterr().err == "Error: No space is left on the device that is written to: /run/signals.\n"
 
 
 def test_only_a_scan_is_said_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -86,6 +86,24 @@ def test_every_option_reaches_the_audit(asked):
 
 
 @pytest.mark.parametrize(
+    ("stated", "more", "release"),
+    [
+        ("scores", "", Access.SCORES),
+        ("scores", "--release scores", Access.SCORES),
+        ("", "--release labels", Access.LABELS),
+        ("", "", Access.WEIGHTS),
+        ("scores", "--release weights", None),
+    ],
+)
+def test_the_release_is_that_of_the_policy_unless_they_contradict(asked, capsys, stated, more, release):
+    Path("p.toml").write_text(f'[gate]\nrelease = "{stated}"\n' if stated else "[gate]\n", encoding="utf-8")
+    code = scan("-o", "a.json", "--policy", "p.toml", "--exit-zero", *more.split())
+    assert [one.release for one in asked] == ([] if release is None else [release])
+    assert (code == 2) is (release is None)
+    assert ("leave one of them out" in capsys.readouterr().err) is (release is None)
+
+
+@pytest.mark.parametrize(
     ("more", "defenses"),
     [("", None), ("--defenses none", ()), ("--defenses purifier,labels-only", ("purifier", "labels-only"))],
 )
@@ -167,12 +185,13 @@ def test_what_the_policy_says_is_in_the_files(asked):
 
 def test_the_last_release_is_held_against(asked, capsys: pytest.CaptureFixture[str]):
     Path("privaudit.toml").write_text("[gate]\nno_worse_than_last = { auc = 0.02 }\n", encoding="utf-8")
-    write_outputs(REPORT, [Path("old.json")])
+    last = REPORT.model_copy(update={"model": REPORT.model.model_copy(update={"sha256": "1" * 64})})
+    write_outputs(last, [Path("old.json")])
     assert scan("-o", "a.json", "--policy", "privaudit.toml") == 3
     assert "The report of the last release was not given" in capsys.readouterr().err
     assert scan("-o", "a.json", "--policy", "privaudit.toml", "--baseline", "old.json") == 3
     assert "no_worse_than_last: AUC of lira changed by 0.000 (" in capsys.readouterr().err
-    assert [each.baseline for each in asked] == [None, REPORT]
+    assert [each.baseline for each in asked] == [None, last]
 
 
 def test_scores_are_looked_for_beside_both_reports(asked, monkeypatch: pytest.MonkeyPatch):

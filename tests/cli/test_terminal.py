@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from auditor.cli.terminal import Terminal, clean
+from auditor.errors import InputError
+from auditor.report import write_outputs
+from tests.report.example import leaky
 
 PRIVAUDIT = [sys.executable, "-c", "import sys; from auditor.cli import main; sys.exit(main())"]
 
@@ -67,6 +70,27 @@ def test_a_full_disk_under_stdout_is_no_slip_of_ours(command: list[str]):
     assert ended.returncode == 2
     assert "no space " in ended.stderr.lower()
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_under_stderr_changes_no_exit_code(tmp_path: Path):
+    write_outputs(leaky(), [tmp_path / "report.json"])
+    command = [*PRIVAUDIT, "gate", str(tmp_path / "report.json")]
+    waivers = "".join(
+        f"[[waiver]]\nrule = '{rule}'\nreason = 'x'\nexpires = 2099-01-01\n" for rule in ("auc", "tpr_at_fpr")
+    )
+    (tmp_path / "waived.toml").write_text(waivers, encoding="utf-8")
+    codes = []
+    for more in ([], ["--policy", str(tmp_path / "waived.toml")], ["--policy", str(tmp_path / "nowhere.toml")]):
+        with Path("/dev/full").open("w") as full:
+            codes.append(subprocess.run([*command, *more], stdout=subprocess.DEVNULL, stderr=full, check=False))
+    assert [one.returncode for one in codes] == [1, 0, 2]
+
+
+def test_a_closed_stdout_is_bad_input(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(InputError, match="Standard output is closed"):
+        Terminal().emit("artifact")
 
 
 def torch_was_imported_by(*arguments: str) -> bool:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from auditor.battery import INVERSION
-from auditor.inversion.given import Given, Rebuilt, View
+from auditor.inversion.given import Given, Rebuilt, UnfitError, View
 from auditor.inversion.prior import untrained_prior
 from auditor.threat import Access
 from reference_attacks.inversion.material import Inverted
@@ -67,5 +67,5 @@ def test_the_same_seed_gives_the_same_images(attack, given):
 def test_what_is_missing_is_said(given):
     for attack in ours():
         if attack.needs is not None:
-            with pytest.raises(LookupError, match=r"no image prior was made|no public images"):
+            with pytest.raises(UnfitError, match=r"no image prior was made|no public images"):
                 attack.run(replace(given, public=None, prior=None))

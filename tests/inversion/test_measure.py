@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 from torch import nn
 
 from auditor.findings import AttackCard, Family, Fidelity, InversionResult, Paper, VerdictState
@@ -145,10 +146,45 @@ def test_few_classes_find_nothing():
 
 
 @pytest.mark.parametrize(("n", "draws"), [(7, 1), (7, 3), (7, 7), (5, 9)])
-def test_the_best_of_draws_is_the_mean_over_all_subsets(n, draws):
+def test_every_subset_is_drawn_as_often(n, draws):
     values = np.random.default_rng(n + draws).normal(size=n)
-    subsets = list(combinations(values, min(draws, n)))
-    assert best_of_draws(values, draws) == pytest.approx(np.mean([max(one) for one in subsets]))
+    rng = np.random.default_rng(0)
+    drawn = [best_of_draws(values, draws, rng) for _ in range(4_000)]
+    subsets = [max(one) for one in combinations(values, min(draws, n))]
+    assert set(drawn) == set(subsets)
+    assert np.mean(drawn) == pytest.approx(np.mean(subsets), abs=5 * np.std(subsets) / 4_000**0.5 + 1e-12)
+
+
+class Certain(nn.Module):
+    """Is sure of one class: the one that the first pixel of an image names, times the number of classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Flatten()
+        self.where = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        named = (self.body(images)[:, 0] * CLASSES).long()
+        return 20.0 * nn.functional.one_hot(named, CLASSES) + self.where
+
+
+def test_luck_of_many_restarts_finds_no_class():
+    """Images that name a random class, own and control alike: an expected best of as many let 12 % through here."""
+    restarts = 50
+    judge = Evaluator("certain", Certain().eval(), proportion(9, 10, unit="records"))
+    flat = torch.rand(CLASSES, 2, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    found, runs = 0, 250
+    for seed in range(runs):
+        rng = torch.Generator().manual_seed(seed)
+        images = torch.rand(CLASSES, restarts, 1, 1, 1, generator=rng)
+        public = torch.rand(1_000, 1, 1, 1, generator=rng)
+        world = Scene(tuple(range(CLASSES)), tuple(flat), tuple(flat), flat[:, 0], (judge,), public)
+        others = torch.rand(2, 12 * restarts, 1, 1, 1, generator=rng)
+        halved = (frozenset(range(12)), frozenset(range(12, CLASSES)))
+        left_out = [LeftOut(*one) for one in zip(halved, others, strict=True)]
+        result = measure_classes(CARD, inverted(images), inverted(images), world, left_out)
+        found += result.class_p_value <= 0.05
+    assert found <= binom.ppf(0.999, runs, 0.05)
 
 
 def halves(world, images):
@@ -212,6 +248,8 @@ def test_recognition_counts_classes_and_snapshots():
     result = measure_classes(CARD, given, inverted(images), world)
     told = {one.name: one.estimate for one in result.measurements}
     assert told["Recognised by the nearest evaluation network (top 1)"].value == 1.0
+    units = {one.unit for one in result.measurements if one.name.startswith("Recognised")}
+    assert units == {"share"}
     assert [(one.queries, one.success.value) for one in result.success_by_queries] == [(5, 0.0), (9, 1.0)]
     assert result.queries_per_class == 12
 

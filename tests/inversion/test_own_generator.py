@@ -6,8 +6,9 @@ from torch.nn import functional as F
 
 from auditor.battery import INVERSION
 from auditor.errors import InputError
+from auditor.inversion import prior as priors
 from auditor.inversion.given import Given, Prior, UnfitError, View
-from auditor.inversion.prior import read_generator
+from auditor.inversion.prior import PriorSource, measure_prior, read_generator
 from reference_attacks.inversion.style import NoiseSpace
 from tests.digits import template
 from tests.reference_attacks.inversion.tiny_style import TinyStyle
@@ -142,3 +143,9 @@ def test_another_number_of_classes_is_refused(target, tmp_path):
 def test_a_file_that_is_not_there_is_refused(target):
     with pytest.raises(InputError, match=r"no file nowhere\.py"):
         read_generator("nowhere.py:make", target)
+
+
+def test_what_a_prior_reaches_is_a_share(monkeypatch):
+    monkeypatch.setattr(priors, "_kept_quality", lambda *_: priors._Kept(coverage=0.25, collapsed=False, samples=40))
+    (found,) = measure_prior(PriorSource(None, "gan", 0), None)
+    assert (found.estimate.value, found.unit) == (0.25, "share")

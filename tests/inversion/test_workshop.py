@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from auditor.battery import INVERSION
 from auditor.compute import SILENT, Clock, RunFolder
 from auditor.findings import AttackCard, Family, Fidelity, Paper
-from auditor.inversion import InversionAttack, evaluators, jobs
+from auditor.inversion import InversionAttack, adapters, evaluators, jobs
 from auditor.inversion.scene import rows_of
 from auditor.inversion.workshop import Models, Workshop
 from auditor.laboratory import Blueprint, Laboratory
@@ -40,6 +41,11 @@ def black(given):
 def broken(given):
     if given.view.target.facts.sha256:
         raise RuntimeError("no gradient")
+
+
+def two_heads(given):
+    with patch("auditor.inversion.given.heads_of", return_value=[1, 2]):
+        given.view.features(torch.zeros(1, *given.view.image_shape))
 
 
 def row(run, name="any", **more):
@@ -101,6 +107,20 @@ def test_a_crash_is_an_outcome_and_the_others_go_on(bench):
     assert {one.phase for one in found.timings} == {"broken", "black"}
 
 
+@pytest.mark.parametrize(
+    ("adapter", "reason"),
+    [
+        (adapters.gmi_style, "no image prior was made"),
+        (adapters.confident_public, "there are no public images"),
+        (two_heads, "the network has no single layer that gives the classes"),
+    ],
+)
+def test_what_an_attack_finds_missing_is_a_reason_and_no_crash(bench, adapter, reason):
+    workshop, models = bench
+    (found,) = workshop.run([row(adapter)], models).results
+    assert (found.status, found.reason) == ("skipped", reason)
+
+
 def test_what_is_finished_is_not_made_again(bench):
     workshop, models = bench
     first = workshop.run([row(black)], models)
@@ -150,7 +170,7 @@ def test_other_weights_are_asked_again(bench):
     ("needs", "reason"),
     [
         ("public", "needs 100 images in public/"),
-        ("prior", "needs 100 images in public/"),
+        ("prior", "needs 100 images in public/ or a generator of your own"),
         ("own generator", "needs a generator of your own"),
     ],
 )

@@ -292,23 +292,24 @@ def _costs(one: Measured) -> tuple[Measurement, ...]:
     plain = 0.912 if one.acts_on == "output" else 0.908
     unit, n = "non-members", 2 * HALF
     pairs = (
-        ("Accuracy on non-members", share(plain, n, unit), share(plain + one.accuracy, n, unit)),
+        ("Accuracy on non-members", "share", share(plain, n, unit), share(plain + one.accuracy, n, unit)),
         (
             "Accuracy in the worst class, chosen on one half and measured on the other",
+            "share",
             share(0.81, 250, unit),
             share(0.78, 250, unit),
         ),
-        ("Expected calibration error", about(0.041, 0.006, {unit: n}), about(0.067, 0.007, {unit: n})),
+        ("Expected calibration error", "", about(0.041, 0.006, {unit: n}), about(0.067, 0.007, {unit: n})),
     )
     moved = (
-        Measurement(name="Labels changed", estimate=share(-one.accuracy, n, unit)),
+        Measurement(name="Labels changed", estimate=share(-one.accuracy, n, unit), unit="share"),
         Measurement(name="L1 distance of the released vector", estimate=about(0.178, 0.01, {unit: n})),
         Measurement(name="L2 distance of the released vector", estimate=about(0.096, 0.008, {unit: n})),
     )
     return (
         *(
-            Measurement(name=f"{name}, {state}", estimate=estimate)
-            for name, before, after in pairs
+            Measurement(name=f"{name}, {state}", estimate=estimate, unit=printed)
+            for name, printed, before, after in pairs
             for state, estimate in (("undefended", before), ("defended", after))
         ),
         *(moved if one.acts_on == "output" else ()),

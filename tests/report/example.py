@@ -432,12 +432,13 @@ def controls(*, blind_auc: float = 0.505) -> tuple[ControlResult, ...]:
             roc=Strength(0.06, 3.0, 0.02).roc(),
             doses=tuple(
                 DosePoint(
-                    attack_id="lira-weights",
-                    access=Access.WEIGHTS,
+                    attack_id=card.id,
+                    access=card.access,
                     dose=dose,
                     tpr=share(tpr, N),
                     detected=share(found, 200, "draws"),
                 )
+                for card in (LIRA_WEIGHTS, LIRA_SCORES, LABEL_VOTES)
                 for dose, tpr, found in (
                     (0.005, 0.0134, 0.19),
                     (0.01, 0.0168, 0.56),
@@ -652,9 +653,9 @@ def report(
 def leaky() -> AuditReport:
     """A leak under every release, smaller where only labels go out."""
     sentence = (
-        "An outsider who holds a candidate record, knows the recipe and trains 16 models on similar data recognises "
-        "{} of the audited training records while wrongly flagging 1 % (0.6–1.6 %) of the others; guessing would reach "
-        "1 %. If 1 in 100 candidates was a member, {} of the flags would be right."
+        "An outsider who holds a candidate record, knows the recipe and trains 16 models on half of the audited "
+        "records recognises {} of the audited training records while wrongly flagging 1 % (0.6–1.6 %) of the others; "
+        "guessing would reach 1 %. If 1 in 100 candidates was a member, {} of the flags would be right."
     )
     return report(
         "cifar-resnet18",

@@ -94,6 +94,7 @@ def _recognised(value: float, n: int) -> list[Measurement]:
         Measurement(
             name=f"Recognised by the {name} evaluation network (top {top})",
             estimate=share(min(1.0, value * more), n, "classes"),
+            unit="share",
         )
         for name, top, more in (("plain", 1, 1.0), ("plain", 5, 1.6), ("residual", 1, 0.9), ("residual", 5, 1.5))
     ]
@@ -192,13 +193,16 @@ def setup(class_controls: int) -> InversionSetup:
             Measurement(
                 name=f"Accuracy of the {name} evaluation network on held-out records",
                 estimate=share(value, 1200, "records"),
+                unit="share",
             )
             for name, value in named.items()
         ),
         public_images=20_000,
         prior="a small GAN trained on public/: 20,000 images, 32 × 32, 60 epochs",
         prior_quality=(
-            Measurement(name="Images of public/ that the prior covers", estimate=share(0.64, 200, "images")),
+            Measurement(
+                name="Images of public/ that the prior covers", estimate=share(0.64, 200, "images"), unit="share"
+            ),
         ),
         class_controls=class_controls,
     )

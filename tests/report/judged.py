@@ -31,14 +31,20 @@ def waiver(rule: str, reason: str = "A pilot, ticket 1234.", expires: str = "202
     return f'[[waiver]]\nrule = "{rule}"\nreason = "{reason}"\nexpires = {expires}\n'
 
 
+def earlier(report):
+    """The same, found of the weights of the last release."""
+    return report.model_copy(update={"model": report.model.model_copy(update={"sha256": "0" * 64})})
+
+
 def judged(report, policy: str = "", *, now: datetime = NOW, baseline=None, named: str = "privaudit.toml") -> Gate:
     asked = Policy.model_validate(tomllib.loads(policy))
     return judge(report, asked, now=now, baseline=baseline, named=named)
 
 
+LAST = earlier(leaky())
 WAIVED = waiver("auc") + waiver("tpr_at_fpr") + waiver("max_age", expires="2026-01-01")
 JUDGED = {
-    "fail": (leaky(), judged(leaky(), EVERY_RULE, baseline=leaky())),
+    "fail": (leaky(), judged(leaky(), EVERY_RULE, baseline=LAST)),
     "inconclusive": (confounded(), judged(confounded())),
     "pass": (well_behaved(), judged(well_behaved(), GENEROUS)),
     "waived": (

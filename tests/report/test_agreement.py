@@ -58,6 +58,18 @@ def planning(report, **changes):
     return report.model_copy(update={"plan": report.plan.model_copy(update=changes)})
 
 
+def controlling(report, name, **changes):
+    """The report with one control changed."""
+    controls = tuple(one.model_copy(update=changes) if one.id == name else one for one in report.controls)
+    return report.model_copy(update={"controls": controls})
+
+
+def too_wide(**changes):
+    """The well-behaved report at weights, had its AUC reached the limit there; and what else is changed."""
+    report = with_verdict(well_behaved(), Access.WEIGHTS, **{"state": UNSURE, "too_wide": True, **changes})
+    return with_endpoint(report, "lira-weights", Metric.AUC, upper_bound=0.6)
+
+
 def all_nothing(report):
     """What was done by hand: every verdict on membership turned, nothing else."""
     for access in Access:
@@ -107,6 +119,15 @@ INVERSION = Family.INVERSION
         (with_endpoint(leaky(), *AUC, limit=None), "decides, and lacks its correction"),
         (with_endpoint(leaky(), *AUC, limit=0.9), "held against 0.9, but the plan's limit is 0.6"),
         (with_endpoint(leaky(), *AUC, upper_bound=0.1), "but bounded by 0.1"),
+        (well_behaved().model_copy(update={"controls": ()}), "'nothing found', but the planted control is missing"),
+        (controlling(well_behaved(), "planted", status="fail"), "but the planted control ended with fail"),
+        (controlling(well_behaved(), "planted", doses=()), "'nothing found', but no leak was planted there"),
+        (leaky().model_copy(update={"controls": leaky().controls * 2}), "the control or check null-owner is told 2"),
+        (leaky().model_copy(update={"checks": leaky().checks * 2}), "the control or check random-split is told 2"),
+        (voiding(too_wide(), Void.NOTHING_FOUND), "and nothing else to be missing, and this takes it away: "),
+        (controlling(too_wide(), "planted", status="fail"), "missing, and the planted control ended with fail"),
+        (with_endpoint(too_wide(), "lira-weights", Metric.AUC, upper_bound=0.59), "and every bound is under its limit"),
+        (with_verdict(well_behaved(), Access.WEIGHTS, too_wide=True), "only a verdict on membership that cannot say"),
         (
             leaky().model_copy(update={"data": leaky().data.model_copy(update={"evaluated": 100})}),
             "records a side, but 100 were evaluated",
@@ -121,6 +142,10 @@ def test_a_report_that_contradicts_itself_is_refused_in_one_sentence(altered, to
     assert told in caught.value.message
     assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_bounds_that_are_too_wide_and_nothing_else_agree():
+    assert contradiction(too_wide()) == ""
 
 
 def test_what_decides_nothing_may_lack_its_correction():

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -335,9 +336,12 @@ def test_the_first_page_has_the_exact_numbers(many, page):
     advice = defended.advice_at(many, Access.WEIGHTS)
     assert (number.value, plain(number.interval)) == ("0.57", "95 % interval 0.55–0.59")
     assert plain(number.n) == "2,500 members, 2,500 non-members"
-    assert plain(number.beside).startswith("Undefended: 0.74 (95 % interval 0.72–0.75). Accuracy: −1.4 points (")
+    assert plain(number.beside).startswith(
+        "Undefended twin (8 shadows each): 0.74 (95 % interval 0.72–0.75). Accuracy: −1.4 points ("
+    )
     assert action.effect.startswith(advice.sentence)
-    assert action.effect.endswith(advice.not_stopped)
+    assert advice.not_stopped == "Not stopped: RMIA (online)."
+    assert action.effect.count("RMIA (online)") == 1
     first = text_of(page).partition("What this is not")[0]
     assert plain(advice.sentence).replace(" ", "") in first.replace(" ", "")
 
@@ -361,18 +365,23 @@ def limited(report, **limits):
         ({"auc_limit": 0.9, "tpr_limit": 0.9}, "Release the file after retraining with MID (beta 0.003)", ""),
         (
             {"auc_limit": 0.58, "tpr_limit": 0.9},
-            "Releasing the file after retraining with MID (beta 0.003) leaks less, but a leak may remain",
+            "Do not release the weights as they are; after retraining with MID (beta 0.003) they leak less, but a leak",
             "AUC has an interval that reaches above its limit of 0.58.",
         ),
         (
             {"auc_limit": 0.56, "tpr_limit": 0.9},
-            "Releasing the file",
+            "Do not release the weights",
             "AUC lies above its limit of 0.56: a leak remains.",
         ),
         (
             {"auc_limit": 0.9, "tpr_limit": 0.02},
-            "Releasing the file",
+            "Do not release the weights",
             "TPR at 1 % FPR lies above its limit of 2 %: a leak remains.",
+        ),
+        (
+            {"auc_limit": 0.56, "tpr_limit": 0.02},
+            "Do not release the weights",
+            "AUC lies above its limit of 0.56 and TPR at 1 % FPR lies above its limit of 2 %: a leak remains.",
         ),
     ],
 )
@@ -389,7 +398,24 @@ def test_a_change_that_was_not_shown_is_no_closed_leak(many):
         one.model_copy(update={"change": result(many, "label-smoothing").strongest[0].change}) for one in mid.strongest
     )
     report = limited(only(many, "mid", strongest=unsure), auc_limit=0.9, tpr_limit=0.9)
-    assert remedies.actions(report)[0].title.startswith("No measured defense was shown to leak less; first to try")
+    told = remedies.actions(report)[0].title
+    assert told == "Do not release the weights as they are: no measured defense was shown to leak less"
+
+
+def test_an_attack_made_for_the_defense_counts_where_it_does_better(many):
+    """Its number stands on the card, is held against the limit, and can undo what others were shown to lose."""
+    (probe,) = (one for one in result(many, "calor").probes if one.auc is not None)
+    probe = probe.model_copy(update={"auc": replace(probe.auc, value=0.62, low=0.61, high=0.63)})
+    report = limited(only(many, "mid", probes=(probe,)), auc_limit=0.6, tpr_limit=0.9)
+    told = remedies.actions(report)[0]
+    assert told.title.endswith("they leak less, but still leak")
+    assert f"AUC of {probe.title} lies above its limit of 0.60: a leak remains." in told.effect
+    assert told.effect.endswith(report.advice[-1].not_stopped)
+    beside = plain(wording.carrying_numbers(report)[2].beside)
+    assert f"More by an attack made for it, {probe.title}: AUC 0.62 (95 % interval 0.61–0.63), 5,000 members" in beside
+    worse = probe.model_copy(update={"auc": replace(probe.auc, value=0.75, low=0.73, high=0.77)})
+    report = limited(only(many, "mid", probes=(worse,)), auc_limit=0.9, tpr_limit=0.9)
+    assert "no measured defense was shown to leak less" in remedies.actions(report)[0].title
 
 
 def test_the_page_of_the_documentation_names_every_defense_in_the_box():

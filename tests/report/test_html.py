@@ -5,6 +5,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -116,7 +117,7 @@ def test_readers_with_a_screen_reader_are_served(page):
             "leaky",
             (
                 "Leak found",
-                "the strongest attack that knows of it (RMIA (online)) reaches AUC",
+                "the strongest of 15 attacks refitted to it (RMIA (online)) reaches AUC",
                 "Quantile regression",
                 "did not converge",
             ),
@@ -221,3 +222,44 @@ def test_rendering_needs_no_torch_no_scipy_and_but_for_pages_no_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["set()", "{'matplotlib'}"]
+
+
+def luminance(color):
+    parts = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    return sum(
+        weight * (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4)
+        for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True)
+    )
+
+
+def contrast(one, other):
+    low, high = sorted(luminance(color) for color in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_colour_that_text_is_set_in_is_read_on_paper_and_on_wash_by_day_and_by_night():
+    css = (Path(__file__).parents[2] / "templates" / "report.css").read_text(encoding="utf-8")
+    blocks = [dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block)) for block in re.findall(r":root \{([^}]*)\}", css)]
+    assert len(blocks) == 2
+    for colors in blocks:
+        for name in ("ink", "soft", "link", "leak", "nothing", "unsure"):
+            assert min(contrast(colors[name], colors[ground]) for ground in ("paper", "wash")) >= 4.5
+
+
+def test_markdown_cuts_controls_between_measurements_and_keeps_the_declared_release():
+    report = leaky()
+    null = report.controls[0]
+    (auc,) = [one for one in null.measurements if one.name == "AUC"]
+    many = tuple(
+        auc.model_copy(update={"name": f"{what} of models that never saw the record, told at length ({access})"})
+        for access in ("labels", "scores", "weights")
+        for what in ("AUC", "Excess", "Remaining excess")
+    )
+    controls = (null.model_copy(update={"measurements": many}), *report.controls[1:])
+    text = render_markdown(report.model_copy(update={"controls": controls}))
+    (line,) = [one for one in text.splitlines() if one.startswith("| Owner-label null |")]
+    *told, more = line.rstrip(" |").rpartition(" | ")[2].split("; ")
+    assert all(f"({report.plan.release})" in one for one in told[:3])
+    assert all(one.endswith(")") for one in told)
+    assert more == f"and {9 - len(told)} more in the JSON"
+    assert "…" not in line

@@ -37,6 +37,7 @@ def _without(content, key):
     ("change", "told"),
     [
         (lambda content: content | {"schema_version": "99"}, "schema version is '99'"),
+        (lambda content: content | {"schema_version": 1}, 'the schema version must be text, "1", and is 1.'),
         (lambda content: _without(content, "schema_version"), "schema version is 'None'"),
         (lambda content: [content], "schema version is 'None'"),
         (lambda content: content | {"surprise": 1}, "`surprise`"),

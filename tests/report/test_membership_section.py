@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from auditor.findings import Completed, Metric, Role
-from auditor.report import captions, membership, pick
+from auditor.report import captions, membership, pick, terms
 from auditor.report.endpoints import in_cell, missing
 from auditor.report.webpage import _unbroken
 from auditor.threat import Access
@@ -94,3 +94,59 @@ def test_options_and_intervals_are_not_parted_and_stay_escaped():
     assert _unbroken("<b> at 5 % (0.48–0.53): from --budget quick") == (
         '&lt;b&gt; at 5\u00a0% (<span class="whole">0.48–0.53</span>): from <span class="whole">--budget</span> quick'
     )
+
+
+def drawn(picture):
+    return base64.b64decode(picture.uri.partition("base64,")[2]).decode()
+
+
+def test_the_chart_of_attacks_marks_chance_and_controls_where_their_number_is_known():
+    report = leaky()
+    tpr, auc = (membership._panel(report, metric).marks for metric in (Metric.TPR_AT_FPR, Metric.AUC))
+    assert [mark.label for mark in tpr] == ["Owner-label null"]
+    assert [mark.label for mark in auc] == ["Blind classifier", "Owner-label null"]
+    found = membership.all_attacks(report)
+    assert "Owner-label null" in drawn(found)
+    assert "Controls: Blind classifier: AUC 0.51 (" in found.alt
+    assert captions.CONTROLS in found.caption
+    assert captions.CONTROLS_AUC_ONLY not in found.caption
+
+
+def test_a_null_of_one_access_is_marked_there_and_on_auc_alone():
+    report = leaky()
+    null = pick.control(report, "null")
+    named = tuple(
+        one.model_copy(update={"name": f"AUC on models that never saw the record ({access})"})
+        for one in null.measurements[1:]
+        for access in ("scores", "weights")
+    )
+    controls = tuple(one.model_copy(update={"measurements": named}) if one is null else one for one in report.controls)
+    report = report.model_copy(update={"controls": controls})
+    assert [mark.group for mark in membership._panel(report, Metric.AUC).marks] == ["", "scores", "weights"]
+    assert captions.CONTROLS_AUC_ONLY in membership.all_attacks(report).caption
+    bare = membership.all_attacks(report.model_copy(update={"controls": ()}))
+    assert captions.CONTROLS not in bare.caption
+    assert "Controls" not in bare.alt
+
+
+def test_what_is_too_few_is_starred_in_chart_and_table_and_is_not_called_the_highest():
+    report = leaky()
+    few = report.model_copy(
+        update={"membership": tuple(starred(one) if one.role is Role.SECONDARY else one for one in report.membership)}
+    )
+    found = membership.all_attacks(few)
+    assert drawn(found).count(">*</text>") == sum(str(row.cells[3]).endswith(" *") for row in found.table.rows) > 1
+    assert ">*</text>" not in drawn(membership.all_attacks(report))
+    assert "Highest with enough records: LiRA on logits" in found.alt
+    (told,) = [text for name, text in terms.METHODS if name == "TPR at low FPR"]
+    assert "starred" in told
+    assert "appendix only" not in told
+
+
+def starred(result):
+    if not isinstance(result.outcome, Completed):
+        return result
+    ends = tuple(
+        end.model_copy(update={"appendix": end.metric is Metric.TPR_AT_FPR}) for end in result.outcome.endpoints
+    )
+    return result.model_copy(update={"outcome": result.outcome.model_copy(update={"endpoints": ends})})

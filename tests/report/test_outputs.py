@@ -103,6 +103,30 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
 
 
+def test_a_file_is_no_folder_of_another(tmp_path):
+    paths = [tmp_path / "a.html", tmp_path / "a.html" / "deep" / "b.json"]
+    for order in (paths, paths[::-1]):
+        with pytest.raises(InputError, match=r"b\.json: .*a\.html is to be a file, not a folder"):
+            write_outputs(leaky(), order)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_replaced_before_a_failure_is_named(tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("a.json", "b.md", "c.xml")]
+    replace = Path.replace
+
+    def fail(self, target):
+        if target == paths[1]:
+            raise OSError(13, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(InputError, match=r"b\.md: cannot be written \(Permission denied\)") as caught:
+        write_outputs(leaky(), paths)
+    assert caught.value.message.endswith(f" Already written: {paths[0]}.")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_the_check_leaves_nothing_behind(tmp_path):
     (tmp_path / "report.json").write_text("old")
     check_outputs([tmp_path / "report.json", tmp_path / "new" / "report.md"])

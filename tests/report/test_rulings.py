@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from auditor.gate.ruling import Asked
+from auditor.gate.ruling import Asked, Note
 from auditor.report import (
     points,
     render_annotations,
@@ -28,7 +28,7 @@ from auditor.report.points import Kind, State
 from auditor.report.rulings import table
 from tests.report.example import leaky, well_behaved
 from tests.report.hostile import EVIL, hostile
-from tests.report.judged import EVERY_RULE, GENEROUS, JUDGED, NOW, judged, waiver
+from tests.report.judged import EVERY_RULE, GENEROUS, JUDGED, NOW, earlier, judged, waiver
 from tests.report.test_html import Outline, text_of
 
 FORMATS = {
@@ -150,9 +150,12 @@ def test_every_waiver_is_told_where_it_counts_and_where_it_does_not():
         assert "Met by waiver only: auc, tpr_at_fpr." in made
 
 
+IDLE = Note("baseline", "not used: of a policy only no_worse_than_last asks for the report of the last release.")
+
+
 def test_what_no_rule_judged_and_what_was_compared_stands_in_every_format():
     report, gate = JUDGED["pass"]
-    gate = replace(gate, compared="m, sha256 0123: the file <shown> is that one", idle_baseline=True)
+    gate = replace(gate, compared="m, sha256 0123: the file <shown> is that one", remarks=(IDLE,))
     told = rulings.notes(gate)
     few = "10 classes are too few for an interval over classes; 20 are needed."
     assert told == (
@@ -246,7 +249,7 @@ def test_fingerprints_stay_when_numbers_outcomes_attacks_and_days_change():
     assert len(set(first.values())) == len(first) == 12
     quiet = well_behaved().model_copy(update={"membership": tuple(reversed(well_behaved().membership))})
     again = judged(
-        quiet, EVERY_RULE.replace("0.65", "0.6"), now=NOW + timedelta(days=9), baseline=leaky(), named="b.toml"
+        quiet, EVERY_RULE.replace("0.65", "0.6"), now=NOW + timedelta(days=9), baseline=earlier(leaky()), named="b.toml"
     )
     assert {one.outcome for one in again.rulings} != {one.outcome for one in judged(leaky(), EVERY_RULE).rulings}
     assert prints(quiet, again) == first
@@ -302,7 +305,7 @@ def evil():
     report = hostile(leaky())
     reason = json.dumps(EVIL[:480], ensure_ascii=False)[1:-1].replace("\\f", "\\\\f")
     policy = EVERY_RULE + waiver("auc", reason) + waiver("max_age", reason, "2026-01-01")
-    return report, judged(report, policy, baseline=report, named=EVIL)
+    return report, judged(report, policy, baseline=earlier(report), named=EVIL)
 
 
 @cache

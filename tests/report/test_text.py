@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -19,6 +18,7 @@ from auditor.report.text import (
     seconds,
     short,
     unit_of,
+    whole,
 )
 from auditor.stats.estimate import Estimate
 
@@ -100,13 +100,21 @@ def test_long_text_is_cut():
     assert short("x" * 10_000) == "x" * 59 + "…"
 
 
+def test_a_long_line_ends_between_its_parts_and_counts_the_others():
+    parts = [f"{index}: " + "x" * 97 for index in range(9)]
+    told = whole(parts)
+    assert told == "; ".join([*parts[:5], "and 4 more in the JSON"])
+    assert whole(parts[:5]) == "; ".join(parts[:5])
+    assert whole(["y" * 700, "z"]) == "and 2 more in the JSON"
+    assert whole([]) == ""
+
+
 def test_only_web_addresses_become_links():
     assert link("https://arxiv.org/abs/2112.03570")
     assert not any(link(url) for url in ("javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", "//host/x"))
 
 
-def test_a_rate_without_a_unit_is_a_share():
-    assert unit_of(Measurement(name="TPR at 1 % FPR", estimate=replace(ESTIMATE, method="bracket"))) == "share"
-    assert unit_of(Measurement(name="found", estimate=ESTIMATE)) == "share"
-    assert unit_of(Measurement(name="AUC", estimate=replace(ESTIMATE, method="DeLong"))) == ""
+def test_a_unit_is_read_as_it_is_stated_and_guessed_from_no_name_or_method():
+    assert unit_of(Measurement(name="found", estimate=ESTIMATE, unit="share")) == "share"
+    assert unit_of(Measurement(name="TPR at 1 % FPR", estimate=ESTIMATE)) == ""
     assert unit_of(Measurement(name="latency", estimate=ESTIMATE, unit="ms")) == "ms"

@@ -77,6 +77,16 @@ def test_without_a_signal_the_bound_is_zero_nearly_always():
     assert misses <= stats.binom.ppf(0.999, 200, 0.05)
 
 
+@pytest.mark.parametrize("bound", [one_run, one_run_gaussian])
+@pytest.mark.parametrize(
+    "scores", [np.zeros(200), np.repeat([0.0, 1.0, 0.0, 1.0], 50)], ids=["all equal", "two values"]
+)
+@pytest.mark.parametrize("first", [False, True])
+def test_the_order_of_a_sorted_log_tells_nothing_where_scores_are_equal(bound, scores, first):
+    coins = np.arange(200) < 100
+    assert bound(scores, coins == first, delta=1e-5).epsilon == 0.0
+
+
 def test_the_gaussian_bound_is_larger_on_its_premise():
     scores, coins = flipped(2.0)
     plain, gaussian = (bound(scores, coins, delta=1e-5) for bound in (one_run, one_run_gaussian))

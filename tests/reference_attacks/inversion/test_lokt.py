@@ -205,7 +205,7 @@ def test_the_discriminator_comes_to_name_what_the_target_names_and_fakes_what_th
 def test_a_taught_generator_can_be_searched():
     result = taught(Teaching(plain_steps=0, steps=1, discriminator_steps=1, batch_size=4))
     assert (result.latent_size, result.conditional, result.image_shape) == (LATENT, N_CLASSES, SHAPE)
-    surrogate = Learned((result.classify,), result.queries)
+    surrogate = Learned((lambda images: result.discriminator(images)[1],), result.queries)
     found = run(learned=surrogate, generator=result)
     assert found.images.shape == (N_CLASSES, 3, *SHAPE)
 
