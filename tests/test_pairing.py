@@ -62,6 +62,7 @@ def telling(scores, *, digest="d" * 16, **data):
         update={
             "data": found.data.model_copy(update={"audit_set": "set", **data}),
             "plan": found.plan.model_copy(update={"digest": digest}),
+            "model": found.model.model_copy(update={"sha256": hashlib.sha256(scores).hexdigest()}),
         }
     )
 

@@ -299,4 +299,4 @@ def test_a_command_names_the_network_where_nothing_else_does():
     told = "named by --arch net.py:faces; all 18 tensors of the file fit"
     own = altered(leaky().model, architecture="net.py:faces", architecture_evidence=told)
     report = undefended(leaky(), waiting("soon", Access.WEIGHTS), model=own)
-    assert "--run-dir NEW --arch net.py:faces --budget" in remedies.actions(report)[0].command
+    assert "--run-dir NEW --arch net.py:faces --defenses soon" in remedies.actions(report)[0].command
