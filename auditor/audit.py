@@ -22,7 +22,7 @@ from auditor.membership.evidence import Evidence, NullModels
 from auditor.membership.exposure import exposed_groups, exposed_records
 from auditor.membership.gather import PROBED_SHADOWS, run_probes
 from auditor.membership.implied import implied_epsilons
-from auditor.membership.measure import class_exposure, signal_histogram, strongest_primary
+from auditor.membership.measure import class_exposure, declared_tests, signal_histogram, strongest_primary
 from auditor.membership.one_run import bound_epsilon
 from auditor.planning import AuditOptions, Preview, preview, settle_plan
 from auditor.policy_file import Policy, read_policy
@@ -119,8 +119,7 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
     with clock.phase("defenses"):
         bench = Bench(plan, case.design, laboratory, target, evidence, scored, jury, case.workshop)
         defenses = compare_all(bench)
-    others = plan.given is None and plan.others > 0
-    facts = panel.facts(scored, evidence, jury, plan.limits, random_split=case.stated_random, others=others)
+    facts = panel.facts(scored, evidence, jury, plan.limits, random_split=case.stated_random, shadows=case.shadow_data)
     rebuilt = inversion_facts(inverted.results, case.data.classes, person=case.data.class_is_person)
     verdicts = (
         *decide_membership(facts, doubts, plan.limits),
@@ -131,7 +130,8 @@ def _find(case: Case, first: AtOnce, early: Sequence[Check], evidence: Evidence,
         histograms=signal_histogram(evidence.target, jury),
         verdicts=verdicts,
         instant=answer_with_shadows(first.answer, scored),
-        secondary_choice=next(one.secondary for one in facts if one.access is case.options.release),
+        primary_tests=declared_tests(scored, jury, plan.limits),
+        secondary=tuple(one.secondary for one in facts if one.secondary is not None),
         exposure=class_exposure(strongest, jury, case.data.classes, plan.limits),
         record_exposure=exposed,
         group_exposure=exposed_groups(exposed, jury, case.digests, case.key),

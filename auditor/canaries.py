@@ -138,7 +138,8 @@ def read_canaries(path: Path, splits: Splits) -> Canaries:
         raise InputError(
             f"{printable(path)}: canaries have the shape {list(arrays.inputs.shape[1:])}, and the records of "
             f"{printable(splits.folder)} {list(splits.members.inputs.shape[1:])}.",
-            "Give the canaries that were made from this data.",
+            "Give the canaries that were made from this data; if only their channels differ, state [preprocessing] "
+            "input_size in splits.toml and make them again.",
         )
     if count < FEWEST or arrays.labels.min() < 0 or arrays.labels.max() >= splits.num_classes:
         raise InputError(

@@ -24,7 +24,7 @@ from auditor.compute import (
     resolve_device,
 )
 from auditor.defenses import applied_to
-from auditor.difference.changes import refuse_other_task
+from auditor.difference.changes import refuse_itself, refuse_other_task
 from auditor.difference.kept_scores import default_run_folder
 from auditor.findings import DataFacts
 from auditor.intake import data_facts, open_inputs, published
@@ -34,10 +34,11 @@ from auditor.laboratory import Blueprint, Laboratory
 from auditor.membership.evidence import Context, Evidence
 from auditor.membership.gather import records_context
 from auditor.membership.measure import Jury, Scored
-from auditor.planning import AuditOptions, Design, settle_plan
+from auditor.planning import AuditOptions, Design, plan_facts, settle_plan
 from auditor.signals import class_probabilities
 from auditor.splits import Splits, load_key
 from auditor.target import Target
+from auditor.verdict import ShadowData
 
 __all__ = ["Case", "Material", "open_case", "open_material", "planned_before"]
 
@@ -89,6 +90,13 @@ class Case:
     def stated_random(self) -> bool | None:
         """Whether the owner states that chance alone told members from non-members; None: nothing is stated."""
         return self.material.splits.settings.random_split
+
+    @property
+    def shadow_data(self) -> ShadowData:
+        """What the shadows were trained on."""
+        if self.plan.given is not None:
+            return "given"
+        return "audited and others" if self.plan.others else "audited"
 
     @property
     def digests(self) -> tuple[bytes, ...]:
@@ -192,6 +200,7 @@ def open_case(options: AuditOptions, progress: Progress) -> Iterator[Case]:
             data = data_facts(splits, audit_set, key)
             if options.baseline is not None:
                 refuse_other_task(options.baseline, published(data), target.facts.num_classes)
+                refuse_itself(options.baseline, plan_facts(plan, options).digest, target.facts.sha256)
             with clock.phase("lay out the records"):
                 laboratory.publish()
                 context = records_context(target, audit_set, plan.seed)

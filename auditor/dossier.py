@@ -70,7 +70,8 @@ class Found:
     instant: InstantAnswer | None = None
     canaries: CanaryAudit | None = None
     implied_epsilon: tuple[ImpliedEpsilon, ...] = ()
-    secondary_choice: SecondaryChoice | None = None
+    primary_tests: int = 0
+    secondary: tuple[SecondaryChoice, ...] = ()
     exposure: tuple[ClassExposure, ...] = ()
     record_exposure: RecordExposure = field(
         default_factory=lambda: RecordExposure(status="skipped", reason="not measured")
@@ -91,7 +92,7 @@ def keep_preliminary(case: Case, first: AtOnce, checks: tuple[Check, ...], histo
         histograms=histograms,
         verdicts=undecided(),
         instant=first.answer,
-        secondary_choice=first.choice,
+        secondary=() if first.choice is None else (first.choice,),
         record_exposure=RecordExposure(status="skipped", reason="needs shadows, which are not trained yet"),
         inverted=Inversions(not_inverted_yet(case.plan)),
         checks=checks,
@@ -140,7 +141,8 @@ def _report(case: Case, found: Found, stage: Literal["target alone", "complete"]
         plan=plan_facts(case.plan, case.options),
         environment=_environment(case.target.device),
         membership=membership,
-        secondary_choice=found.secondary_choice,
+        primary_tests=found.primary_tests,
+        secondary=found.secondary,
         exposure=_unordered(found.exposure, case.data),
         record_exposure=found.record_exposure,
         group_exposure=found.group_exposure,

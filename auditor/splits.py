@@ -171,6 +171,7 @@ def load_splits(folder: Path, *, num_classes: int | None = None, preprocessing: 
     entries = find_entries(folder, settings)
     _refuse_idle_columns(folder, settings.data, entries)
     material = {role: _read(role, entry, settings.data) for role, entry in entries.items()}
+    _refuse_turned_and_not(material)
     sources = {role: entry.path for role, entry in entries.items()}
     classes = _classes(folder, material, num_classes)
     labels = {role: _labels(role, part, classes) for role, part in material.items()}
@@ -202,6 +203,19 @@ def _refuse_idle_columns(folder: Path, columns: DataSection, entries: Mapping[Sp
         raise InputError(
             f"{printable(folder / 'splits.toml')} names columns under [data], and no split there is parquet or arrow.",
             "Remove [data].",
+        )
+
+
+def _refuse_turned_and_not(material: Mapping[SplitRole, ImageRole | ArrayRole]) -> None:
+    """Two roles must not differ by what we make of their EXIF orientations."""
+    lying = [part for part in material.values() if isinstance(part, ImageRole) and part.oriented]
+    turned = next((part for part in lying if part.source.upright), None)
+    as_stored = next((part for part in lying if not part.source.upright), None)
+    if turned is not None and as_stored is not None:
+        raise InputError(
+            f"{printable(turned.path)} and {printable(as_stored.path)} hold images with an EXIF orientation, which is "
+            "followed in parquet and arrow, and not in folders and tar files.",
+            "Store the pixels upright, or all roles in one form.",
         )
 
 
@@ -284,7 +298,7 @@ def _decode(
     inputs = {role: part.inputs for role, part in material.items() if isinstance(part, ArrayRole)}
     images = {role: part for role, part in material.items() if isinstance(part, ImageRole)}
     if images:
-        form = common_form(list(images.values()), settings.preprocessing, preprocessing)
+        form = common_form(list(images.values()), preprocessing or settings.preprocessing)
         inputs |= {role: read_images(part, form) for role, part in images.items()}
     return {role: Records.of(inputs[role], labels[role], part.groups) for role, part in material.items()}
 

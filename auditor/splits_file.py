@@ -15,7 +15,7 @@ group_column = "patient"
 mean = [0.49, 0.48, 0.45]       # of pixels in [0, 1]; with std, both or neither; for features one number will do
 std = [0.25, 0.24, 0.26]
 input_size = [3, 32, 32]        # channels, height, width; for features [64]
-interpolation = "bilinear"      # nearest, bilinear, bicubic, lanczos
+interpolation = "bilinear"      # or bicubic
 crop_pct = 1.0
 
 [training]                      # how the model was trained; shadows are trained the same way
@@ -40,27 +40,32 @@ unit = "record"                 # or group
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from auditor.errors import InputError
-from auditor.findings import Preprocessing, PrivacyClaim
+from auditor.findings import PrivacyClaim
 from auditor.records import printable
 from auditor.toml_file import Section, parse_toml, settings_in
 
 __all__ = [
     "ClaimSection",
     "DataSection",
+    "Filter",
     "PreprocessingSection",
     "Recipe",
     "RolesSection",
     "SplitsFile",
+    "of_pixels",
     "read_splits_file",
 ]
 
 FILE_NAME = "splits.toml"
+
+Filter: TypeAlias = Literal["bilinear", "bicubic"]
 
 _Mean: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 _Std: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -142,17 +147,22 @@ class Recipe(Section):
 _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 
 
+def of_pixels(mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Whether these can be of pixels in [0, 1]; of pixels up to 255 they are larger."""
+    return all(abs(value) <= _LARGEST_MEAN for value in mean) and all(value <= _LARGEST_STD for value in std)
+
+
 class PreprocessingSection(Section):
     """How a record becomes the model's input. `mean` and `std` are both given or neither.
 
     They hold one number per channel, of pixels in [0, 1]; where input_size is [features, 1, 1], or [features] for
-    short, one per feature or one for all.
+    short, one per feature or one for all. Without input_size that of the checkpoint's configuration counts.
     """
 
-    input_size: tuple[_Side, _Side, _Side] = Field(strict=False)
+    input_size: tuple[_Side, _Side, _Side] | None = Field(default=None, strict=False)
     mean: tuple[_Mean, ...] | None = Field(default=None, strict=False)
     std: tuple[_Std, ...] | None = Field(default=None, strict=False)
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    interpolation: Filter = "bilinear"
     crop_pct: float = Field(default=1.0, ge=0.1, le=1)
 
     @field_validator("input_size", mode="before")
@@ -163,15 +173,17 @@ class PreprocessingSection(Section):
     @model_validator(mode="after")
     def _one_number_per_channel(self) -> PreprocessingSection:
         given = [len(numbers) for numbers in (self.mean, self.std) if numbers is not None]
+        if self.input_size is None:
+            if given and given != [given[0]] * 2:
+                raise ValueError("mean and std must both be given, and hold equally many numbers")
+            return self
         channels, features = self.input_size[0], self.input_size[0] > 1 and self.input_size[1:] == (1, 1)
         if given and given not in ([channels] * 2, [1 if features else channels] * 2):
             alternative = ", or one for all features" if features else ""
             raise ValueError(
                 f"mean and std must both hold {channels} numbers, one per channel of input_size{alternative}"
             )
-        of_pixels = all(abs(mean) <= _LARGEST_MEAN for mean in self.mean or ())
-        of_pixels &= all(std <= _LARGEST_STD for std in self.std or ())
-        if not (features or of_pixels):
+        if not (features or of_pixels(self.mean or (), self.std or ())):
             raise ValueError("mean and std of images are those of pixels in [0, 1]: divide them by 255")
         return self
 
@@ -223,20 +235,6 @@ class SplitsFile(Section):
     preprocessing: PreprocessingSection | None = None
     training: Recipe | None = None
     claim: ClaimSection | None = None
-
-    def stated_preprocessing(self) -> Preprocessing | None:
-        """The preprocessing that the owner states in full, mean and std included; None where it is not."""
-        stated = self.preprocessing
-        if stated is None or stated.mean is None or stated.std is None:
-            return None
-        return Preprocessing(
-            mean=stated.mean,
-            std=stated.std,
-            input_size=stated.input_size,
-            interpolation=stated.interpolation,
-            crop_pct=stated.crop_pct,
-            source=FILE_NAME,
-        )
 
 
 _TABLES: dict[str, type[BaseModel]] = {

@@ -147,7 +147,7 @@ def report(
             threads_per_worker=1,
         ),
         membership=tuple(membership),
-        secondary_choice=None,
+        secondary=(),
         exposure=(),
         histograms=(),
         inversion=(),

@@ -15,11 +15,13 @@ from pypdf import PdfReader
 
 from auditor.audit import AuditOptions, audit
 from auditor.battery import CARDS, INVERSION, MEMBERSHIP
+from auditor.checkpoint.preprocessing import agreed_preprocessing
 from auditor.defense import Applied, Holding
 from auditor.defenses import DEFENSES
 from auditor.findings import AuditReport, Family, Measurement, VerdictState
 from auditor.report import write_outputs
 from auditor.splits import load_splits
+from auditor.splits_file import read_splits_file
 from auditor.target import load_target, save_target
 from auditor.threat import Access
 from tests.digits import RECIPE, parts, trained_weights, write_network, write_splits
@@ -215,7 +217,8 @@ def test_a_run_folder_of_other_data_or_options_is_refused(world, report):
 def test_a_defended_checkpoint_is_attacked_through_its_defense(world, kind, tmp_path):
     folder, checkpoint, splits = world
     arch = f"{folder / 'network.py'}:network"
-    bare = load_target(checkpoint, arch=arch, preprocessing=load_splits(splits).settings.stated_preprocessing())
+    preprocessing = agreed_preprocessing(read_splits_file(splits).preprocessing, None, splits)
+    bare = load_target(checkpoint, arch=arch, preprocessing=preprocessing)
     defense = next(one for one in DEFENSES if one.card.id == kind)
     population = load_splits(splits).population
     holding = Holding(population.take(np.arange(0)), population, RECIPE)

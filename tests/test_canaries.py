@@ -20,6 +20,7 @@ from auditor.canaries import (
     read_canaries,
     without_canaries,
 )
+from auditor.checkpoint.preprocessing import agreed_preprocessing
 from auditor.cli import main
 from auditor.compute import RunFolder
 from auditor.errors import InputError
@@ -32,6 +33,7 @@ from auditor.membership.one_run import bound_epsilon, canary_scores
 from auditor.planning import settle_plan
 from auditor.shadows import LEAST_POPULATION
 from auditor.splits import load_splits
+from auditor.splits_file import read_splits_file
 from auditor.stats.epsilon import one_run, one_run_gaussian
 from auditor.target import load_target
 from auditor.threat import Access
@@ -66,7 +68,8 @@ def owner(tmp_path_factory):
 
 
 def loaded(path, folder):
-    preprocessing = load_splits(folder / "splits").settings.stated_preprocessing()
+    splits = folder / "splits"
+    preprocessing = agreed_preprocessing(read_splits_file(splits).preprocessing, None, splits)
     return load_target(path, arch=f"{folder / 'network.py'}:network", preprocessing=preprocessing)
 
 

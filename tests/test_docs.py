@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from auditor import cli
 from auditor.battery import papers
-from auditor.checkpoint.preprocessing import prepare
+from auditor.checkpoint.preprocessing import agreed_preprocessing, prepare
 from auditor.cost.price import Cost
 from auditor.findings import AttackCard, Completed, Family, Fidelity, Metric, Role
 from auditor.limits import Limits
@@ -265,7 +265,7 @@ def test_the_table_of_features_can_be_read(tmp_path: Path, monkeypatch: pytest.M
     exec(makes, {})  # noqa: S102 - our own page
     (tmp_path / "splits.toml").write_text(states, encoding="utf-8")
     splits = load_splits(tmp_path, num_classes=10)
-    stated = splits.settings.stated_preprocessing()
+    stated = agreed_preprocessing(splits.settings.preprocessing, None, tmp_path)
     assert stated is not None
     assert stated.input_size == (64, 1, 1)
     inputs = prepare(splits.members.inputs, stated, torch.device("cpu"))

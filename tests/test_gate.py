@@ -187,15 +187,22 @@ CALM_FROM_LABELS = FROM_LABELS.model_copy(update={"membership": (GAP, SPARED)})
 
 
 def with_secondary(low: float, *, base: AuditReport = QUIET, access: Access = Access.SCORES) -> AuditReport:
-    found = SecondaryChoice(
-        attack_id="loss",
-        chosen_from=9,
-        metric=Metric.AUC,
-        selection_value=estimate(low, low + 0.05, 0.9),
-        reported_value=estimate(low, low + 0.05, 0.9),
-    )
+    """Each access that allows the attack has it for its best."""
+    value = estimate(low, low + 0.05, 0.9)
+    found = [
+        SecondaryChoice(
+            access=one,
+            attack_id="loss",
+            chosen_from=9,
+            metric=Metric.AUC,
+            selection_value=value,
+            reported_value=value,
+        )
+        for one in Access
+        if one.includes(access)
+    ]
     loss = attack(auc(low, low + 0.05, 0.9), name="loss", role=Role.SECONDARY, access=access)
-    return base.model_copy(update={"secondary_choice": found, "membership": (*base.membership, loss)})
+    return base.model_copy(update={"secondary": tuple(found), "membership": (*base.membership, loss)})
 
 
 def crashed(found: AuditReport, *, planned: bool = True) -> AuditReport:
@@ -337,6 +344,7 @@ ALSO_TPR = WAIVED.replace('"auc"', '"tpr_at_fpr"')
         (LENIENT, with_secondary(0.60, base=BETWEEN), 3),
         ("[limits]\nauc = 0.7", with_secondary(0.60), 0),
         ("[gate]\nrelease = 'scores'", with_secondary(0.60, access=Access.WEIGHTS), 0),
+        ("[gate]\nrelease = 'weights'", with_secondary(0.60, access=Access.WEIGHTS), 3),
         # waivers: one rule each, until the end of their last day
         (WAIVED + "2026-11-22", BETWEEN, 0),
         (WAIVED + "2026-11-21", BETWEEN, 3),

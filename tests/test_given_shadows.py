@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from dataclasses import replace
 
@@ -16,13 +17,14 @@ from auditor.battery.plan import Plan
 from auditor.cli import main
 from auditor.compute import SILENT, RunFolder
 from auditor.errors import InputError
-from auditor.findings import CheckLevel
+from auditor.findings import CheckLevel, Family
 from auditor.given_shadows import INCLUSION_NAME, load_given, read_given_shadows
 from auditor.intake import open_inputs
 from auditor.laboratory import Blueprint, Laboratory
 from auditor.membership import exposure
 from auditor.membership.evidence import Evidence
 from auditor.planning import design_of, settle_plan
+from auditor.threat import Access
 from auditor.training import train
 from tests import worlds
 from tests.digits import RECIPE, digits, parts, trained_weights, write_splits
@@ -94,13 +96,18 @@ def theirs(world, given):
 
 
 def found(report):
-    """Without what only we can know of shadows: what else they hold."""
+    """Without the words for the attacker, who is told of by what is known of the shadows."""
     told = json.dumps(report.model_dump(mode="json", exclude=LEFT_OUT))
-    return json.loads(told.replace(" and all other training records", ""))
+    return json.loads(re.sub(r"An outsider who holds a candidate record[^.]*? (?=recognises|tells)", "", told))
 
 
 def test_our_own_shadows_given_back_give_the_same_audit(ours, theirs):
     assert found(theirs) == found(ours)
+    assert (
+        "8 models, each trained on a known part of such records"
+        in theirs.verdict(Access.WEIGHTS, Family.MEMBERSHIP).sentence
+    )
+    assert "trains 8 models on half of the audited records" in ours.verdict(Access.WEIGHTS, Family.MEMBERSHIP).sentence
     assert any(result.outcome.status == "completed" for result in theirs.membership if result.card.id == "lira-weights")
     assert [defense.status for defense in theirs.defenses] == ["completed"]
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from auditor.checkpoint.preprocessing import agreed_preprocessing, prepare
 from auditor.errors import InputError
 from auditor.intake import data_digest, open_inputs
 from auditor.records import Records
+from auditor.splits_file import PreprocessingSection
 from tests.stores import NAMES, as_folder, as_tar, png, rows
 
 
@@ -75,8 +77,6 @@ def opened(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(png(first + k, height=90 + 3 * k, width=120))
     (tmp_path / "model.safetensors").touch()
-    written = {"architecture": "resnet10t", "num_classes": 3, "pretrained_cfg": CONFIG}
-    (tmp_path / "config.json").write_text(json.dumps(written))
     told = []
 
     def load(*_, preprocessing, **__):
@@ -85,7 +85,9 @@ def opened(tmp_path, monkeypatch):
 
     monkeypatch.setattr("auditor.intake.load_target", load)
 
-    def open_(stated):
+    def open_(stated, config=CONFIG):
+        written = {"architecture": "resnet10t", "num_classes": 3, "pretrained_cfg": config}
+        (tmp_path / "config.json").write_text(json.dumps(written))
         (tmp_path / "splits" / "splits.toml").write_text(f"[preprocessing]\n{stated}" if stated else "")
         _, splits = open_inputs(
             tmp_path / "model.safetensors", tmp_path / "splits", arch=None, device=torch.device("cpu"), trust=False
@@ -95,7 +97,10 @@ def opened(tmp_path, monkeypatch):
     return open_
 
 
-@pytest.mark.parametrize("stated", ["", "input_size = [3, 64, 64]\n", "input_size = [3, 64, 64]\ncrop_pct = 0.8\n"])
+@pytest.mark.parametrize(
+    "stated",
+    ["", "input_size = [3, 64, 64]\n", "input_size = [3, 64, 64]\ncrop_pct = 0.8\n", "crop_pct = 0.8\n"],
+)
 def test_what_splits_toml_leaves_out_comes_from_the_config(opened, stated):
     images, preprocessing = opened(stated)
     assert preprocessing.model_dump(exclude={"source"}) == {
@@ -118,6 +123,41 @@ def test_what_splits_toml_leaves_out_comes_from_the_config(opened, stated):
 def test_a_config_that_is_contradicted_is_named(opened, stated, told):
     with pytest.raises(InputError, match=rf"splits\.toml says {told}"):
         opened(stated)
+
+
+@pytest.mark.parametrize("key", ["crop_pct", "interpolation", "mean and std"])
+def test_what_the_config_does_not_say_can_be_stated_alone(opened, key):
+    lines = {line.partition(" =")[0]: f"{line}\n" for line in IN_FULL.splitlines()}
+    names = key.split(" and ")
+    stated = "".join(lines[name] for name in names)
+    images, preprocessing = opened(stated, {name: value for name, value in CONFIG.items() if name not in names})
+    in_full, wanted = opened(IN_FULL)
+    assert preprocessing.model_dump(exclude={"source"}) == wanted.model_dump(exclude={"source"})
+    assert preprocessing.source.startswith("splits.toml, and ")
+    np.testing.assert_array_equal(images, in_full)
+
+
+def test_an_input_size_that_nothing_gives_is_asked_for(opened, tmp_path):
+    without = {key: value for key, value in CONFIG.items() if key != "input_size"}
+    with pytest.raises(InputError, match=r"splits\.toml does not give input_size.*neither does .*config\.json"):
+        opened("crop_pct = 0.8\n", without)
+    section = PreprocessingSection(crop_pct=0.8)
+    with pytest.raises(InputError, match=r"splits\.toml does not give input_size.*no config\.json is there"):
+        agreed_preprocessing(section, None, tmp_path)
+
+
+def test_a_mean_of_bytes_beside_the_size_in_a_config_is_refused(opened):
+    config = {key: value for key, value in CONFIG.items() if key not in {"mean", "std"}}
+    with pytest.raises(InputError, match="divide them by 255"):
+        opened("mean = [123.7, 116.3, 103.5]\nstd = [58.4, 57.1, 57.4]\n", config)
+
+
+@pytest.mark.parametrize("stated", ["", "input_size = [1, 64, 64]\n"])
+def test_images_stored_in_colour_are_read_in_grey_for_a_model_of_one_channel(opened, stated):
+    config = CONFIG | {"mean": [0.5], "std": [0.25], "input_size": [1, 64, 64]}
+    images, preprocessing = opened(stated, config)
+    assert images.shape[1:] == (80, 80, 1)
+    assert prepare(images, preprocessing, torch.device("cpu")).shape[1:] == (1, 64, 64)
 
 
 def test_groups_are_part_of_what_data_this_is():

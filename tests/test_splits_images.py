@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import ExifTags, Image, ImageFile
 
 from auditor.errors import InputError
 from auditor.sources import images
@@ -135,12 +135,13 @@ def test_sizes_that_differ_need_an_input_size(tmp_path):
 
 
 def test_larger_images_are_scaled_and_cropped_at_the_centre(tmp_path):
-    # three blocks side by side; the middle one is what covers a square
-    blocks = np.repeat(np.repeat(pixels(3, height=4, width=12), 2, axis=0), 2, axis=1)
-    put(tmp_path / "cat" / "a.png", blocks)
+    # black on both sides; the middle third is what covers a square
+    wide = np.zeros((8, 24, 3), dtype=np.uint8)
+    wide[:, 5:19] = [200, 30, 90]
+    put(tmp_path / "cat" / "a.png", wide)
     put(tmp_path / "cat" / "b.png", pixels(height=4, width=4))
-    scaled = read(tmp_path, to_size(4, 4, interpolation="nearest"))
-    np.testing.assert_array_equal(scaled[0], pixels(3, height=4, width=12)[:, 4:8])
+    scaled = read(tmp_path, to_size(4, 4))
+    np.testing.assert_array_equal(scaled[0], wide[:4, 8:12])
     np.testing.assert_array_equal(scaled[1], pixels(height=4, width=4))
 
 
@@ -177,6 +178,27 @@ def test_images_of_one_size_are_scaled_down_where_they_would_not_fit(tmp_path, m
         with pytest.raises(InputError, match="decodes to") as caught:
             read(tmp_path, preprocessing)
         assert "resize the image files" in caught.value.hint
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (6, -1), (8, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_tiff_that_lies_on_its_side_is_read_as_torchvision_reads_it(
+    tmp_path, orientation, turns, channels, compression
+):
+    stored, exif = pixels(height=20, width=30, channels=channels), Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    (tmp_path / "cat").mkdir()
+    Image.fromarray(stored).save(tmp_path / "cat" / "a.tif", exif=exif, compression=compression)
+    np.testing.assert_array_equal(np.squeeze(read(tmp_path)), np.rot90(stored, turns))
+
+
+def test_an_image_of_other_sides_than_its_header_told_is_refused(tmp_path):
+    put(tmp_path / "cat" / "a.png", pixels(height=5, width=4))
+    role = scan_folder(tmp_path)
+    put(tmp_path / "cat" / "a.png", pixels(height=4, width=5))
+    with pytest.raises(InputError, match=r"a\.png decodes to 5 x 4 pixels, and its header told 4 x 5"):
+        read_images(role, common_form([role], None))
 
 
 # --- hostile files -------------------------------------------------------------------------------------------------

@@ -316,6 +316,7 @@ def test_the_owner_names_the_columns(tmp_path):
         ({"image": "text", "label": "label"}, {}, r"`image` is string: embed the bytes", "image_column"),
         ({"image": "image", "label": "many"}, {}, "no column of classes", "label_column"),
         ({"image": "image", "label": "odd", "y": "label"}, {}, "`label` is double: save integers", "label_column"),
+        ({"y": "odd", "image": "image", "label": "many", "cls": "text"}, {}, "`label` is list<", "label_column"),
         ({"image": "image", "label": "label", "group": "odd"}, {}, "`group` is double: save int", "group_column"),
         ({"image": "image", "label": "label", "Group_ID": "day"}, {}, r"is date32\[day\]: save int", "group_column"),
         ({"image": "image", "label": "switch"}, {}, "no column of classes", "label_column"),
@@ -343,6 +344,24 @@ def test_a_group_of_blank_text_is_none(tmp_path):
         read(write(tmp_path / "b.parquet", columns_of(image="image", label="label", group="blank")))
 
 
+@pytest.mark.parametrize("lesser", [{"y": "odd"}, {"Target": "many"}, {"cls": "switch"}])
+def test_a_label_is_read_beside_a_lesser_name_that_does_not_fit(tmp_path, lesser):
+    role, _ = read(write(tmp_path / "a.parquet", columns_of(**lesser, image="image", label="label")))
+    assert role.labels.numbers.tolist() == [0, 1, 0, 1]
+
+
+def test_what_the_schema_calls_a_class_label_is_read_beside_any_name(tmp_path):
+    made = columns_of(image="image", label="odd", variety="label")
+    made = made.replace_schema_metadata(huggingface(variety=class_label("ab")))
+    assert read(write(tmp_path / "a.parquet", made))[0].labels.names == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", ["odd", "switch", "many"])
+def test_a_public_label_that_does_not_fit_is_none(tmp_path, kind):
+    path = write(tmp_path / "public.parquet", columns_of(image="image", label=kind))
+    assert read(path, labels_needed=False)[0].labels.numbers.tolist() == [-1] * 4
+
+
 def test_columns_of_nothing_state_nothing(tmp_path):
     made = columns_of(image="image", label="none", y="label", group="none")
     role, _ = read(write(tmp_path / "a.parquet", made))
@@ -353,9 +372,9 @@ def test_columns_of_nothing_state_nothing(tmp_path):
 # --- orientation ---------------------------------------------------------------------------------------------------
 
 
-def turned_image(orientation, form):
+def turned_image(orientation, form, seed=3):
     content = io.BytesIO()
-    image = Image.open(io.BytesIO(png(3, height=8, width=16)))
+    image = Image.open(io.BytesIO(png(seed, height=8, width=16)))
     exif = image.getexif()
     exif[ExifTags.Base.Orientation] = orientation
     image.save(content, form, exif=exif)
@@ -383,6 +402,29 @@ def test_elsewhere_images_stay_as_stored_and_are_counted(tmp_path):
     assert splits.not_turned == 3
     assert splits.traces.members.marks["EXIF orientation"].tolist() == [6] * 3
     np.testing.assert_array_equal(splits.members.inputs[0], np.asarray(Image.open(io.BytesIO(content))))
+
+
+def in_two_forms(folder, train, test):
+    """A table whose last image has one orientation, and a class folder whose images have another."""
+    upright = [png(seed, height=8, width=16) for seed in range(4)]
+    contents = [*upright[:2], turned_image(train, "JPEG", 4)]
+    write(folder / "train.parquet", pa.table({"image": contents, "label": list(NAMES)}))
+    for name, content in zip(NAMES, [*upright[2:], turned_image(test, "JPEG", 5)], strict=True):
+        path = folder / "test" / name / "a.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    return folder
+
+
+def test_roles_in_two_forms_must_not_differ_by_the_orientation_that_is_followed_in_one(tmp_path):
+    with pytest.raises(InputError, match=r"train\.parquet and .*test hold images with an EXIF orientation") as caught:
+        load_splits(in_two_forms(tmp_path, train=3, test=3))
+    assert caught.value.hint == "Store the pixels upright, or all roles in one form."
+
+
+@pytest.mark.parametrize(("train", "test"), [(3, 1), (1, 3), (1, 1)])
+def test_an_orientation_in_one_form_alone_is_read(tmp_path, train, test):
+    assert load_splits(in_two_forms(tmp_path, train, test)).not_turned == (test == 3)
 
 
 def test_a_table_of_many_odd_columns_makes_a_short_message(tmp_path):

@@ -1,13 +1,19 @@
 """`splits.toml`: what is read, what is refused, and that the complaint names the key and the file."""
 
 import contextlib
+from types import SimpleNamespace
+from typing import get_args
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.checkpoint.preprocessing import agreed_preprocessing, prepare
 from auditor.errors import InputError
-from auditor.splits_file import DataSection, Recipe, SplitsFile, read_splits_file
+from auditor.sources.images import common_form
+from auditor.splits_file import DataSection, Filter, Recipe, SplitsFile, read_splits_file
 
 FULL = """
 random_split = true
@@ -49,7 +55,7 @@ def read(tmp_path, text):
 def test_without_a_file_nothing_is_known(tmp_path):
     assert read_splits_file(tmp_path) == SplitsFile()
     assert SplitsFile().random_split is None
-    assert SplitsFile().stated_preprocessing() is None
+    assert agreed_preprocessing(SplitsFile().preprocessing, None, tmp_path) is None
 
 
 def test_every_key_arrives(tmp_path):
@@ -73,7 +79,7 @@ def test_every_key_arrives(tmp_path):
         trainable="head",
         shadows="frozen-features",
     )
-    stated = settings.stated_preprocessing()
+    stated = agreed_preprocessing(settings.preprocessing, None, tmp_path)
     assert stated is not None
     assert stated.model_dump() == {
         "mean": (0.5, 0.4, 0.0),
@@ -94,7 +100,7 @@ def test_settings_survive_json(tmp_path):
 def test_an_input_size_alone_states_no_preprocessing(tmp_path):
     settings = read(tmp_path, "[preprocessing]\ninput_size = [3, 8, 8]\n")
     assert settings.preprocessing is not None
-    assert settings.stated_preprocessing() is None
+    assert agreed_preprocessing(settings.preprocessing, None, tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -186,11 +192,29 @@ def test_a_bad_value_is_told_in_words_of_the_file(tmp_path, text, told):
         ("crop_pct = 0", "preprocessing.crop_pct"),
         ("crop_pct = 1.1", "preprocessing.crop_pct"),
         ('interpolation = "area"', "preprocessing.interpolation"),
+        ('interpolation = "nearest"', "preprocessing.interpolation"),
+        ('interpolation = "lanczos"', "preprocessing.interpolation"),
     ],
 )
 def test_bad_preprocessing_is_refused(tmp_path, line, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, f"[preprocessing]\ninput_size = [3, 8, 8]\n{line}\n")
+
+
+@pytest.mark.parametrize("line", ["mean = [0.5]", "std = [0.5]", "mean = [0.5]\nstd = [0.5, 0.5]"])
+def test_mean_and_spread_go_together_without_an_input_size_too(tmp_path, line):
+    with pytest.raises(InputError, match="mean and std must both be given"):
+        read(tmp_path, f"[preprocessing]\n{line}\n")
+
+
+@pytest.mark.parametrize("filter_", get_args(Filter))
+def test_every_filter_that_may_be_stated_is_one_that_the_audit_applies(tmp_path, filter_):
+    stated = f'input_size = [1, 8, 8]\nmean = [0.5]\nstd = [0.5]\ninterpolation = "{filter_}"\n'
+    section = read(tmp_path, f"[preprocessing]\n{stated}").preprocessing
+    agreed = agreed_preprocessing(section, None, tmp_path)
+    assert prepare(np.zeros((1, 20, 20, 1), dtype=np.uint8), agreed, torch.device("cpu")).shape == (1, 1, 8, 8)
+    role = SimpleNamespace(files=[SimpleNamespace(mode="L", width=side, height=9, place="") for side in (8, 9)])
+    assert common_form([role], agreed).resampling.name.lower() == filter_
 
 
 def test_features_have_whatever_mean_and_spread_they_have(tmp_path):

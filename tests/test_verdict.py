@@ -224,7 +224,12 @@ def test_labels_without_shadows_behind_them_say_that_no_budget_changes_it():
 def with_secondary(own, value, low, title="X"):
     told = replace(endpoint(value=value).estimate, low=low)
     choice = SecondaryChoice(
-        attack_id="x", chosen_from=20, metric=Metric.AUC, selection_value=told, reported_value=told
+        access=Access.SCORES,
+        attack_id="x",
+        chosen_from=20,
+        metric=Metric.AUC,
+        selection_value=told,
+        reported_value=told,
     )
     return replace(own, secondary=choice, secondary_title=title)
 
@@ -275,8 +280,12 @@ def test_sentences_carry_their_numbers():
     assert "recognises 14 % (95 % interval 12 % to 16 %)" in leak
     assert "trains 8 models on half of the audited records recognises" in leak
     assert "12 % of the flags would be right (11 % to 14 %)" in leak  # 0.01 * 0.14 / (0.01 * 0.14 + 0.99 * 0.01)
-    holding = decide_membership([replace(WEIGHTS, endpoints=LOUD, others=True)], [], LIMITS)[0].sentence
+    holding = decide_membership([replace(WEIGHTS, endpoints=LOUD, shadow_data="audited and others")], [], LIMITS)[
+        0
+    ].sentence
     assert "trains 8 models on half of the audited records and all other training records recognises" in holding
+    given = decide_membership([replace(WEIGHTS, endpoints=LOUD, shadow_data="given")], [], LIMITS)[0].sentence
+    assert "holds a candidate record and 8 models, each trained on a known part of such records, recognises" in given
     nothing = decide_membership([WEIGHTS], [], LIMITS)[0].sentence
     assert "at most 3.7 %" in nothing
     assert "Attacks not run may do better." in nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,13 @@ from auditor.checkpoint.config import Config
 from auditor.errors import InputError
 from auditor.findings import Preprocessing
 from auditor.records import printable
-from auditor.splits_file import FILE_NAME, PreprocessingSection
+from auditor.splits_file import FILE_NAME, Filter, PreprocessingSection, of_pixels
 
 __all__ = ["Inputs", "agreed_preprocessing", "blank_input", "prepare", "settle_preprocessing"]
 
 Inputs: TypeAlias = npt.NDArray[np.generic] | Tensor
 
-_FILTERS = ("bilinear", "bicubic")
+_FILTERS: tuple[str, ...] = get_args(Filter)
 _REQUIRED = ("mean", "std", "input_size")
 _OPTIONAL = ("interpolation", "crop_pct")
 _SOURCE = "config.json pretrained_cfg"
@@ -63,13 +63,20 @@ def agreed_preprocessing(
         data: The data folder, for messages.
 
     Raises:
-        InputError: they contradict each other, or what they say is impossible.
+        InputError: they contradict each other, what they say is impossible, or the section is there and neither gives
+            an `input_size`.
     """
     stated = {} if section is None else {key: getattr(section, key) for key in section.model_fields_set}
     stated = {key: value for key, value in stated.items() if value is not None}
     given = {} if config is None else _given_by(config)
     if config is not None:
         _refuse_contradiction(stated, given, config, data)
+    if section is not None and "input_size" not in stated and "input_size" not in given:
+        neither = "no config.json is there" if config is None else f"neither does {printable(config.file)}"
+        raise InputError(
+            f"{printable(data / FILE_NAME)} does not give input_size under [preprocessing], and {neither}.",
+            "Give it there: channels, height and width, or [features].",
+        )
     if any(key not in stated and key not in given for key in _REQUIRED):
         return None
     added = [key for key in given if key not in stated]
@@ -137,6 +144,9 @@ def _checked(preprocessing: Preprocessing) -> Preprocessing:
         "input_size must be three sizes from 1 on": min(preprocessing.input_size) < 1,
         "mean, std and crop_pct must be finite": not all(map(math.isfinite, numbers)),
         "std must be above 0": any(value <= 0 for value in preprocessing.std),
+        "mean and std of images are those of pixels in [0, 1]: divide them by 255": not (
+            _takes_features(preprocessing) or of_pixels(preprocessing.mean, preprocessing.std)
+        ),
         "crop_pct must lie above 0 and be at most 1": not 0 < preprocessing.crop_pct <= 1,
         f"mean and std must have 1 or {channels} values": any(
             len(values) not in (1, channels) for values in (preprocessing.mean, preprocessing.std)

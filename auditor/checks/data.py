@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,21 +213,25 @@ def traces(selection: Selection) -> Check:
     No attack reads any of it, and neither does the blind control; it hints at roles that were made in different ways.
     """
     splits = selection.splits
-    in_order = _order_told(splits.members, splits.non_members) if splits.one_form else []
-    told = [*in_order, *_files_told(selection)]
-    looked = _looked_at(splits)
+    told = [*_order_told(splits.members, splits.non_members), *_files_told(selection)] if splits.one_form else []
     return Check(
         id="traces",
         title="Order and files",
-        level=CheckLevel.WARN if told else CheckLevel.PASS,
-        sentence=(
+        level=CheckLevel.WARN if told or not splits.one_form else CheckLevel.PASS,
+        sentence=_traces_told(splits, told) + _turned_told(splits.not_turned),
+    )
+
+
+def _traces_told(splits: Splits, told: Sequence[str]) -> str:
+    if not splits.one_form:
+        return "Train and test are stored in two forms: their order and files were not compared."
+    if told:
+        return (
             f"Beside the records, train and test differ in {'; '.join(told)}. No attack reads this, but it hints at "
             "roles that were made in different ways: how was the split drawn?"
-            if told
-            else f"Nothing beside the records ({looked}) tells train from test."
         )
-        + _turned_told(splits.not_turned),
-    )
+    looked = "order" if splits.traces is None else "order and files"
+    return f"Nothing beside the records ({looked}) tells train from test."
 
 
 def _turned_told(images: int) -> str:
@@ -235,12 +240,6 @@ def _turned_told(images: int) -> str:
         return ""
     carry = "image carries" if images == 1 else "images carry"
     return f" {images:,} {carry} an EXIF orientation that is not followed, as torchvision does not follow it either."
-
-
-def _looked_at(splits: Splits) -> str:
-    if not splits.one_form:
-        return "nothing: train and test come in two forms, which differ without any doing of the split"
-    return "order" if splits.traces is None else "order and files"
 
 
 def _order_told(members: Records, non_members: Records) -> list[str]:

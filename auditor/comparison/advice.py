@@ -154,11 +154,11 @@ def _not_stopped(one: _Candidate, release: Access) -> str:
 def _none_stopped(candidates: Sequence[_Candidate], release: Access) -> str:
     """What works best against the two that leak least; the section on defenses tells of all of them."""
     order = sorted(candidates, key=lambda one: one.leak)
-    told = [_numbered(*best) for one in order[:_TOLD] if (best := _best_of(one, release))[1].low > _CHANCE]
+    told = [_numbered(*best) for one in order if (best := _best_of(one, release))[1].low > _CHANCE]
     if not told:
         return ""
-    more = f"; {len(order) - _TOLD} more in the section on defenses" if len(order) > _TOLD else ""
-    return f"Not stopped: {'; '.join(told)}{more}."
+    more = f"; {len(told) - _TOLD} more in the section on defenses" if len(told) > _TOLD else ""
+    return f"Not stopped: {'; '.join(told[:_TOLD])}{more}."
 
 
 def _best_of(one: _Candidate, release: Access) -> tuple[str, Estimate]:

@@ -16,7 +16,7 @@ from auditor.limits import Limits
 from auditor.membership.evidence import Evidence, NullModels
 from auditor.membership.measure import Jury, Scored, choose_secondary, declared_tests
 from auditor.threat import Access
-from auditor.verdict import AccessFacts
+from auditor.verdict import AccessFacts, ShadowData
 
 __all__ = ["Panel", "run_controls"]
 
@@ -39,7 +39,7 @@ class Panel:
         limits: Limits,
         *,
         random_split: bool | None = None,
-        others: bool = False,
+        shadows: ShadowData = "audited",
     ) -> list[AccessFacts]:
         """What the verdict needs to know about each access.
 
@@ -49,10 +49,10 @@ class Panel:
             jury: Who is evaluated.
             limits: Levels and limits.
             random_split: What the owner states.
-            others: Whether there are members beyond the audited ones, and every shadow is known to hold them.
+            shadows: What the shadows were trained on.
         """
         found = [self._of_access(access, scored, evidence, jury, limits) for access in Access]
-        return [replace(one, random_split=bool(random_split), others=others) for one in found]
+        return [replace(one, random_split=bool(random_split), shadow_data=shadows) for one in found]
 
     def _of_access(
         self, access: Access, scored: Sequence[Scored], evidence: Evidence, jury: Jury, limits: Limits

@@ -35,7 +35,7 @@ from auditor.stats.difference import paired_difference, unpaired_difference
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
-__all__ = ["Change", "Difference", "Exposed", "Turn", "compare", "refuse_other_task"]
+__all__ = ["Change", "Difference", "Exposed", "Turn", "compare", "refuse_itself", "refuse_other_task"]
 
 _CLOSE = 1e-9
 
@@ -147,6 +147,19 @@ def compare(old: AuditReport, new: AuditReport, kept: tuple[Kept, Kept] = ALONE)
         missing=tuple(sorted(ran[0] - ran[1])),
         added=tuple(sorted(ran[1] - ran[0])),
     )
+
+
+def refuse_itself(old: AuditReport, plan_digest: str, sha256: str) -> None:
+    """No report is its own last release: nothing can have become worse since.
+
+    Raises:
+        InputError: the old report is of the same weights by the same plan.
+    """
+    if (old.plan.digest, old.model.sha256) == (plan_digest, sha256):
+        raise InputError(
+            "The baseline is of the same model by the same plan as the report: it is compared with itself.",
+            "Name the report of the last release with --baseline.",
+        )
 
 
 def refuse_other_task(old: AuditReport, data: DataFacts, num_classes: int) -> None:

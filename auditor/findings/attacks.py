@@ -137,8 +137,9 @@ class AttackResult(Part):
 
 
 class SecondaryChoice(Part):
-    """The best of the secondary attacks: chosen on one half of the records, reported on the other."""
+    """The best of the secondary attacks that an access allows: chosen on one half of the records, told of the other."""
 
+    access: Access
     attack_id: str
     chosen_from: Count
     metric: Metric

@@ -16,7 +16,7 @@ from auditor.findings.attacks import (
     SecondaryChoice,
 )
 from auditor.findings.controls import CanaryAudit, Check, ControlResult, ImpliedEpsilon
-from auditor.findings.credible import Part
+from auditor.findings.credible import Count, Part
 from auditor.findings.defenses import DefenseAdvice, DefenseResult
 from auditor.findings.inversion import InversionResult, InversionSetup
 from auditor.findings.subject import DataFacts, Environment, ModelFacts, PlanFacts, Timing
@@ -52,6 +52,8 @@ class AuditReport(Part):
     """Everything that an audit found. Every other format is made from this alone.
 
     At the stage "target alone" no shadow has been trained: what needs one is skipped and every verdict is open.
+    `primary_tests` were corrected for together, those of declared attacks that broke off included. `secondary` holds
+    the best secondary attack of each access that has one; before shadows are trained, of the declared release alone.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -62,7 +64,8 @@ class AuditReport(Part):
     plan: PlanFacts
     environment: Environment
     membership: tuple[AttackResult, ...]
-    secondary_choice: SecondaryChoice | None
+    primary_tests: Count = 0
+    secondary: tuple[SecondaryChoice, ...]
     exposure: tuple[ClassExposure, ...]
     record_exposure: RecordExposure = RecordExposure(status="skipped", reason="not measured")
     group_exposure: tuple[GroupExposure, ...] = ()
@@ -82,6 +85,10 @@ class AuditReport(Part):
     severity: Severity
     timings: tuple[Timing, ...]
     attack_timings: tuple[Timing, ...] = ()
+
+    def secondary_at(self, access: Access) -> SecondaryChoice | None:
+        """The best secondary attack that an access allows; None where none was chosen."""
+        return next((one for one in self.secondary if one.access is access), None)
 
     def verdict(self, access: Access, family: Family) -> Verdict:
         """The verdict for one access and family.

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from auditor.difference.changes import Change, compare
-from auditor.errors import InputError
+from auditor.difference.changes import Change, compare, refuse_itself
 from auditor.findings import (
     CanaryBound,
     CheckLevel,
@@ -188,22 +187,13 @@ def no_worse_than_last(hearing: Hearing) -> Iterator[Ruling]:
     margins = hearing.policy.gate.no_worse_than_last
     if margins is None:
         return
-    _refuse_itself(hearing)
+    if hearing.baseline is not None:
+        refuse_itself(hearing.baseline, hearing.report.plan.digest, hearing.report.model.sha256)
     rates = margins.tpr_at_fpr
     asked = ((Metric.AUC, margins.auc), (Metric.TPR_AT_FPR, None if rates is None else rates.at_one_percent))
     for metric, margin in asked:
         if margin is not None:
             yield replace(_no_worse(hearing, metric, margin), on=str(metric))
-
-
-def _refuse_itself(hearing: Hearing) -> None:
-    """No report is its own last release: nothing can have become worse since."""
-    last, report = hearing.baseline, hearing.report
-    if last is not None and (last.plan.digest, last.model.sha256) == (report.plan.digest, report.model.sha256):
-        raise InputError(
-            "The baseline is of the same model by the same plan as the report: it is compared with itself.",
-            "Name the report of the last release with --baseline.",
-        )
 
 
 def told_of_baseline(hearing: Hearing) -> str:

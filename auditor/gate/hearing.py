@@ -142,8 +142,5 @@ class Hearing:
 
     def secondary_auc(self) -> SecondaryChoice | None:
         """The best secondary attack by AUC, chosen on one half and told of the other, where the release allows it."""
-        choice = self.report.secondary_choice
-        if choice is None or choice.metric is not Metric.AUC:
-            return None
-        allowed = [one.card.id for one in self.report.membership if self.release.includes(one.card.access)]
-        return choice if choice.attack_id in allowed else None
+        choice = self.report.secondary_at(self.release)
+        return choice if choice is not None and choice.metric is Metric.AUC else None

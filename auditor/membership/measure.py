@@ -319,6 +319,7 @@ def choose_secondary(scored: Sequence[Scored], jury: Jury, limits: Limits, relea
     best = int(np.argmax([estimate.value for estimate in selected]))
     card, scores = ran[best]
     return SecondaryChoice(
+        access=release,
         attack_id=card.id,
         chosen_from=len(ran),
         metric=Metric.AUC,

@@ -90,9 +90,10 @@ def _unplanned(report: AuditReport) -> Iterator[str]:
 
 def _unmeasured(report: AuditReport) -> Iterator[str]:
     """What is told of an attack, a defense or a claim was measured, and bears it out."""
-    choice = report.secondary_choice
-    if choice and choice.attack_id not in [one.card.id for one in report.membership if one.role is Role.SECONDARY]:
-        yield f"the best secondary attack, {choice.attack_id}, is not among them"
+    for choice in report.secondary:
+        allowed = [one for one in report.membership if choice.access.includes(one.card.access)]
+        if choice.attack_id not in [one.card.id for one in allowed if one.role is Role.SECONDARY]:
+            yield f"the best secondary attack at {choice.access}, {choice.attack_id}, is not among them"
     for one in report.inversion:
         for question, found, over in (
             ("record", one.record_found, one.record_excess),
@@ -147,7 +148,8 @@ def _untested(report: AuditReport) -> Iterator[str]:
             if metrics[Metric.AUC] != 1 or metrics[Metric.TPR_AT_FPR] > 1:
                 yield f"{attack.card.id} completed, and must have one AUC and at most one TPR"
     tested = _tested(report)
-    adjusted = holm([one.endpoint.p_value for one in tested])
+    broken_off = [1.0] * (report.primary_tests - len(tested))
+    adjusted = holm([*(one.endpoint.p_value for one in tested), *broken_off])[: len(tested)]
     for one, expected in zip(tested, adjusted.tolist(), strict=True):
         if why := _against_correction(report, one.endpoint, expected):
             yield f"{one.name} {why}"

@@ -108,7 +108,7 @@ def _membership(report: AuditReport) -> Iterator[dict[str, object]]:
     for result in report.membership:
         if result.role is Role.PRIMARY and isinstance(result.outcome, Completed):
             yield from (_endpoint(result, end) for end in result.outcome.endpoints if not end.appendix)
-    if choice := report.secondary_choice:
+    if choice := report.secondary_at(report.plan.release):
         titles = {result.card.id: result.card.title for result in report.membership}
         title = short(titles.get(choice.attack_id, choice.attack_id))
         what = f"the best of {count(choice.chosen_from)} secondary attacks, {title}, on the half it was not chosen on"

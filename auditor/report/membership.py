@@ -230,7 +230,7 @@ def secondary(report: AuditReport) -> str:
         )
         if kept_apart
     ]
-    beside = f" Not among them: {listing(apart)}." if apart and report.secondary_choice else ""
+    beside = f" Not among them: {listing(apart)}." if apart and report.secondary_at(report.plan.release) else ""
     return wording.secondary(report) + beside
 
 

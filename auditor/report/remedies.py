@@ -60,7 +60,7 @@ def _scan(report: AuditReport, *further: str, budget: str = "") -> str:
     release = [] if report.plan.release is Access.WEIGHTS else ["--release", str(report.plan.release)]
     spent, model = short(budget or report.plan.budget), report.model
     asked = [] if spent == "standard" else ["--budget", spent]
-    arch = ["--arch", short(model.architecture)] if "--arch" in model.architecture_evidence else []
+    arch = ["--arch", "FILE.py:FACTORY"] if ".py:" in model.architecture else []
     words = ["privaudit", "scan", "CHECKPOINT", "--data", "DIR", "--run-dir", "NEW", *arch, *release, *asked, *further]
     return shlex.join(words)
 
@@ -155,7 +155,7 @@ def _release_less(report: AuditReport, access: Access) -> Action:
     lesser, now = pick.primary_at(report, access), pick.headline(report)
     effect = " instead of ".join(wording.shown_in_words(shown) for shown in (lesser, now) if shown)
     title = f"{access} only instead of {report.plan.release}"
-    if _leaks_inversion(report) and pick.inversion_state(report, access) is not VerdictState.NOTHING_FOUND:
+    if pick.inversion_state(report, report.plan.release) is VerdictState.LEAK_FOUND:
         return Action(f"{title.capitalize()}: no membership leak was found, inversion is not answered", f"{effect}.")
     return Action(f"Release {title}", f"{effect}.")
 
@@ -237,25 +237,20 @@ def _primary_not_run(report: AuditReport) -> list[tuple[str, str]]:
 
 
 def _rebuilt(report: AuditReport, *, alone: bool) -> Action:
-    """Training data was rebuilt: whether a lesser release came out without a leak."""
-    verdict, found = pick.released_inversion(report), "raining data can be rebuilt from what is released"
-    title = f"Do not release the {report.plan.release} as they are: t{found}" if alone else f"T{found}"
+    """Training data was rebuilt; where membership leaks as well, its own actions tell of lesser releases."""
+    verdict, found = pick.released_inversion(report), "training data can be rebuilt from what is released"
+    title = f"Do not release the {report.plan.release} as they are: {found}" if alone else found.capitalize()
     why = "" if verdict is None else clean(verdict.sentence)
-    return Action(title, f"{why} {_without_a_leak(report)}".strip())
+    return Action(title, f"{why} {_lesser_told(report, alone=alone)}".strip())
 
 
-def _without_a_leak(report: AuditReport) -> str:
+def _lesser_told(report: AuditReport, *, alone: bool) -> str:
     lesser = pick.lesser_releases(report)
-    if not lesser:
-        return "No lesser release came out without a leak."
-    for access in lesser:
-        if pick.inversion_state(report, access) is VerdictState.NOTHING_FOUND:
-            return f"Release of {access} only came out without a leak."
-    return f"Release of {lesser[0]} only came out without a membership leak; inversion is not answered there."
-
-
-def _leaks_inversion(report: AuditReport) -> bool:
-    return pick.inversion_state(report, report.plan.release) is VerdictState.LEAK_FOUND
+    if lesser and alone:
+        return f"Release of {lesser[0]} only came out without a membership leak; inversion is not answered there."
+    if lesser or report.plan.release is Access.LABELS:
+        return ""
+    return "No lesser release came out without a leak."
 
 
 def _open_inversion(report: AuditReport) -> Action:

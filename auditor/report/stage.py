@@ -84,7 +84,7 @@ def carrying_numbers(report: AuditReport) -> tuple[Number, Number, Number]:
 
 
 def _at_once(report: AuditReport) -> Number:
-    choice, shown = report.secondary_choice, pick.headline(report)
+    choice, shown = report.secondary_at(report.plan.release), pick.headline(report)
     if choice is not None:
         titles = {result.card.id: result.card.title for result in report.membership}
         name = f"{metric_name(choice.metric, choice.fpr)}, by {short(titles.get(choice.attack_id, choice.attack_id))}"

@@ -36,7 +36,7 @@ class Way:
             they = "" if self._labels_only else " they"
             return f"{stop}; {self._what}{they} leak less, {self._rest}"
         if self._rebuilt:
-            return f"{stop}; {self._what} membership lies under its limits, inversion was not shown to"
+            return f"{stop}; {self._what} membership lies under its limits, inversion was not shown to stop"
         if self._labels_only:
             return f"Release {self._what}"
         return f"Release {'the file' if self.release is Access.WEIGHTS else self.release} {self._what}"
@@ -47,7 +47,7 @@ class Way:
         if not self._rest and not self._rebuilt:
             return f"Release {what}"
         comma = "" if self._labels_only else ","
-        rest = self._rest or "but inversion was not shown to lie under its limits"
+        rest = self._rest or "but inversion was not shown to stop"
         return f"Releasing {what}{comma} leaks less, {rest.replace('still leak', 'still leaks')}"
 
     @property

@@ -428,7 +428,7 @@ def best_of_all(report: AuditReport) -> str:
     best = "the one" if ran == 1 else f"the best of {count(ran)}"
     best = f"{best} primary membership attack{'' if ran == 1 else 's'}, {_by(shown)}"
     told = [f"Under release of {release} {best}, reached {reached}."]
-    if choice := report.secondary_choice:
+    if choice := report.secondary_at(report.plan.release):
         told.append(_best_secondary(report, choice))
     return " ".join([*told, "Attacks not run may do better."])
 
@@ -489,7 +489,7 @@ def fidelity(card: AttackCard | DefenseCard) -> str:
 
 def secondary(report: AuditReport) -> str:
     """The best secondary attack: where it was chosen, and what it reached where it was not."""
-    choice = report.secondary_choice
+    choice = report.secondary_at(report.plan.release)
     if choice is None:
         return "No secondary attack was chosen."
     unit = metric_unit(choice.metric)

@@ -99,13 +99,15 @@ def choose_columns(
     if section.label_column is not None and (labels_needed or section.label_column in table.names):
         label: Column | None = table.named("label_column", section.label_column, _STATED)
     else:
-        label = table.stated("label_column", "classes", _LABEL_NAMES, listed, content.name)
-    if label is None and labels_needed:
-        raise table.nothing("holds no column of classes", "label_column", _LABEL_NAMES, _SAVE_STATED)
+        label = table.guess("label_column", _STATED, _LABEL_NAMES, listed)
+        if labels_needed and (label is None or _doubtful(table, label, listed, content)):
+            raise table.nothing("holds no column of classes", "label_column", _LABEL_NAMES, _SAVE_STATED)
     if section.group_column is not None:
         group: Column | None = table.named("group_column", section.group_column, _STATED)
     else:
-        group = table.stated("group_column", "groups", GROUP_NAMES, frozenset(), content.name)
+        if table.unfit(GROUP_NAMES, content):
+            raise table.nothing("holds no column of groups", "group_column", GROUP_NAMES, _SAVE_STATED)
+        group = table.guess("group_column", _STATED, GROUP_NAMES, frozenset())
     return Columns(
         content=content.name,
         encoded=content.kind is ColumnKind.ENCODED,
@@ -142,17 +144,15 @@ class _Table:
             raise self.complaint("holds several columns that could be meant", key)
         return found[0] if found else None
 
-    def stated(self, key: str, what: str, names: Sequence[str], listed: frozenset[str], content: str) -> Column | None:
-        """As `guess`, of integers or text; a column of a usual name must not be passed over for its type."""
-        usual = [column for column in self.columns if column.name.lower() in names and column.name != content]
-        if any(column.kind not in (*_STATED, ColumnKind.NOTHING) for column in usual):
-            raise self.nothing(f"holds no column of {what}", key, names, _SAVE_STATED)
-        return self.guess(key, _STATED, names, listed)
+    def unfit(self, names: Sequence[str], content: Column) -> bool:
+        """Whether a column of one of these names, beside the content, holds what states nothing."""
+        usual = [column for column in self.columns if column.name.lower() in names and column.name != content.name]
+        return any(column.kind not in (*_STATED, ColumnKind.NOTHING) for column in usual)
 
     def nothing(self, what: str, key: str, names: Sequence[str], remedy: str) -> InputError:
         """No column serves; of one that has a usual name and another type the remedy is told first."""
         usual = [column for column in self.columns if column.name.lower() in names]
-        unfit = min(usual, key=lambda column: column.kind in _STATED, default=None)
+        unfit = min(usual, key=lambda one: (one.kind in _STATED, names.index(one.name.lower())), default=None)
         if unfit is None:
             return self.complaint(what, key)
         return self.complaint(what, key, f"`{_shown(unfit.name)}` is {_shown(unfit.type)}: {remedy}. Or name another")
@@ -170,6 +170,11 @@ class _Table:
 
 def _shown(text: str) -> str:
     return printable(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
+
+
+def _doubtful(table: _Table, label: Column, listed: frozenset[str], content: Column) -> bool:
+    """Whether a column of a likelier name than that of the guessed one is passed over for its type alone."""
+    return label.name not in listed and table.unfit(_LABEL_NAMES[: _LABEL_NAMES.index(label.name.lower())], content)
 
 
 def _content(table: _Table, section: DataSection) -> Column:

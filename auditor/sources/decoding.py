@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,15 +25,9 @@ from PIL import ImageFile as PillowFile
 from auditor.errors import InputError
 from auditor.records import printable
 
-__all__ = ["EXTENSIONS", "FILTERS", "SIDEWAYS", "UPRIGHT", "ImageForm", "decode", "opened", "orientation_of"]
+__all__ = ["EXTENSIONS", "SIDEWAYS", "UPRIGHT", "ImageForm", "decode", "opened", "orientation_of"]
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 UPRIGHT = 1
 SIDEWAYS = frozenset({5, 6, 7, 8})
@@ -99,9 +94,7 @@ def opened(content: Path | bytes, place: str) -> Iterator[Image.Image]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            if isinstance(content, Path) and not content.is_file():
-                raise OSError("not a regular file")
-            with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_FORMATS) as image:
+            with _stream(content) as stream, Image.open(stream, formats=_FORMATS) as image:
                 if image.mode not in _EIGHT_BIT_MODES:
                     raise InputError(
                         f"{printable(place)} has more than 8 bit per channel.", "Convert it to 8 bit grey or colour."
@@ -115,6 +108,15 @@ def opened(content: Path | bytes, place: str) -> Iterator[Image.Image]:
             raise InputError(
                 f"{printable(place)} cannot be read as an image.", "Remove it, or put an intact copy there."
             ) from error
+
+
+def _stream(content: Path | bytes) -> BinaryIO:
+    """Open it as torchvision does: of a path, Pillow maps a grey TIFF that lies on its side into scrambled rows."""
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    if not content.is_file():
+        raise OSError("not a regular file")
+    return content.open("rb")
 
 
 @contextmanager
@@ -140,13 +142,13 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def decode(image: Image.Image, form: ImageForm, orientation: int = UPRIGHT) -> npt.NDArray[np.uint8]:
-    """The pixels in the form wanted, turned upright from an orientation: uint8 [height, width, channel]."""
+    """The pixels turned upright from an orientation: uint8 [height, width, channel], of the form if it resamples."""
     plain = image.convert("L" if form.channels == 1 else "RGB")
     if orientation != UPRIGHT:
         plain = plain.transpose(_TURNS[orientation])
     if form.resampling is not None:
         plain = plain.resize((form.width, form.height), form.resampling, box=_centre(plain, form))
-    return np.asarray(plain, dtype=np.uint8).reshape(form.height, form.width, form.channels)
+    return np.asarray(plain, dtype=np.uint8).reshape(plain.height, plain.width, form.channels)
 
 
 def _centre(image: Image.Image, form: ImageForm) -> tuple[float, float, float, float]:

@@ -13,13 +13,13 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from auditor.errors import InputError
 from auditor.findings import Preprocessing
 from auditor.records import MAX_ROLE_BYTES, printable
 from auditor.sources.decoding import (
     EXTENSIONS,
-    FILTERS,
     SIDEWAYS,
     UPRIGHT,
     ImageForm,
@@ -163,9 +163,14 @@ class ImageRole:
         return self.files[record].place
 
     @property
+    def oriented(self) -> int:
+        """How many images have an EXIF orientation other than upright."""
+        return sum(file.orientation != UPRIGHT for file in self.files)
+
+    @property
     def not_turned(self) -> int:
         """How many images have an EXIF orientation that is not followed."""
-        return 0 if self.source.upright else sum(file.orientation != UPRIGHT for file in self.files)
+        return 0 if self.source.upright else self.oriented
 
     def traces(self) -> FileTraces:
         """What the files are like beside their pixels; times are left out, since copying a folder sets them."""
@@ -247,33 +252,29 @@ def _read_header(image: EncodedImage, *, upright: bool) -> ImageFile:
 # --- pixels --------------------------------------------------------------------------------------------------------
 
 
-def common_form(
-    roles: Sequence[ImageRole], stated: PreprocessingSection | None, settled: Preprocessing | None = None
-) -> ImageForm:
+def common_form(roles: Sequence[ImageRole], preprocessing: Preprocessing | PreprocessingSection | None) -> ImageForm:
     """The one form for all images of the splits.
 
-    Grey (one channel) if every image is of Pillow's mode L, else RGB; a 1 or 3 in front of the `input_size` that the
-    owner states decides instead. Images of one size keep it, unless a role would then take more than
-    `MAX_ROLE_BYTES`. Others are scaled to cover `input_size` / `crop_pct` and cropped to that at the centre, so that
-    the model's own centre crop then leaves what timm's evaluation transform would.
+    Grey (one channel) if every image is of Pillow's mode L or the model takes one channel, else RGB. Images of one size
+    keep it, unless a role would then take more than `MAX_ROLE_BYTES`. Others are scaled to cover `input_size` /
+    `crop_pct` and cropped to that at the centre, so that the model's own centre crop then leaves what timm's evaluation
+    transform would.
 
     Args:
         roles: All roles that hold images.
-        stated: [preprocessing] of `splits.toml`.
-        settled: What the model does with images, where it is known; goes before `stated`.
+        preprocessing: What the model does with images, or as much of it as is known.
 
     Raises:
-        InputError: the sizes differ, and nothing gives an `input_size`.
+        InputError: the sizes differ, and no `input_size` is known.
     """
     files = [file for role in roles for file in role.files]
-    channels = 1 if all(file.mode == "L" for file in files) else 3
-    if stated is not None and stated.input_size[0] in {1, 3}:
-        channels = stated.input_size[0]
+    wanted = None if preprocessing is None else preprocessing.input_size
+    grey = all(file.mode == "L" for file in files) or (wanted is not None and wanted[0] == 1)
+    channels = 1 if grey else 3
     first = files[0]
     other = next((file for file in files if (file.width, file.height) != (first.width, first.height)), None)
     as_stored = ImageForm(first.height, first.width, channels, resampling=None)
-    preprocessing = stated if settled is None else settled
-    if preprocessing is None:
+    if preprocessing is None or wanted is None:
         if other is None:
             return as_stored
         raise InputError(
@@ -281,12 +282,12 @@ def common_form(
             f"{printable(other.place)} is {other.width} x {other.height}.",
             "Give `input_size` under [preprocessing] in splits.toml, or resize them.",
         )
-    height, width = (int(side / preprocessing.crop_pct) for side in preprocessing.input_size[1:])
+    height, width = (int(side / preprocessing.crop_pct) for side in wanted[1:])
     larger = first.height > height and first.width > width
     too_much = max(len(role.files) for role in roles) * as_stored.nbytes > MAX_ROLE_BYTES
     if other is None and not (larger and too_much):
         return as_stored
-    return ImageForm(height, width, channels, FILTERS[preprocessing.interpolation])
+    return ImageForm(height, width, channels, Image.Resampling[preprocessing.interpolation.upper()])
 
 
 def read_images(role: ImageRole, form: ImageForm) -> npt.NDArray[np.uint8]:
@@ -310,7 +311,14 @@ def read_images(role: ImageRole, form: ImageForm) -> npt.NDArray[np.uint8]:
             raise _changed(role)
         with opened(image.content, image.place) as header:
             turn = role.files[position].orientation if role.source.upright else UPRIGHT
-            pixels[position] = decode(header, form, turn)
+            decoded = decode(header, form, turn)
+        if decoded.shape != shape[1:]:
+            raise InputError(
+                f"{printable(image.place)} decodes to {decoded.shape[1]} x {decoded.shape[0]} pixels, and its header "
+                f"told {form.width} x {form.height}.",
+                "Store its pixels upright, and write nothing there while it is read.",
+            )
+        pixels[position] = decoded
         position += 1
     if position < len(pixels):
         raise _changed(role)

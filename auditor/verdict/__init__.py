@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from auditor.verdict.doubt import Doubt, doubts_of
 from auditor.verdict.inversion import InversionFacts, decide_inversion
-from auditor.verdict.membership import AccessFacts, decide_membership
+from auditor.verdict.membership import AccessFacts, ShadowData, decide_membership
 
-__all__ = ["AccessFacts", "Doubt", "InversionFacts", "decide_inversion", "decide_membership", "doubts_of"]
+__all__ = [
+    "AccessFacts",
+    "Doubt",
+    "InversionFacts",
+    "ShadowData",
+    "decide_inversion",
+    "decide_membership",
+    "doubts_of",
+]

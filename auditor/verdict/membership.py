@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from auditor.findings import Endpoint, Family, Metric, SecondaryChoice, Verdict, VerdictState, Void
 from auditor.limits import Limits, declared, declared_share
@@ -11,7 +12,10 @@ from auditor.stats.estimate import Estimate, rounded_up
 from auditor.threat import Access
 from auditor.verdict.doubt import Doubt
 
-__all__ = ["AccessFacts", "decide_membership"]
+__all__ = ["AccessFacts", "ShadowData", "decide_membership"]
+
+ShadowData: TypeAlias = Literal["audited", "audited and others", "given"]
+"""Half of the audited records; those and all members that are not audited; what the owner's shadows were trained on."""
 
 _PRIOR = 0.01
 _CHANCE = 0.5
@@ -38,7 +42,7 @@ class AccessFacts:
         not_made: What became of the declared primary attack if it did not complete, as half a sentence; else empty.
         secondary: The best of the secondary attacks that this access allows; None where none ran on all records.
         secondary_title: Its title.
-        others: Whether every shadow holds all members that are not audited, and there are some.
+        shadow_data: What each shadow was trained on.
     """
 
     access: Access
@@ -56,7 +60,7 @@ class AccessFacts:
     not_made: str = ""
     secondary: SecondaryChoice | None = None
     secondary_title: str = ""
-    others: bool = False
+    shadow_data: ShadowData = "audited"
 
     @property
     def rejected(self) -> bool:
@@ -268,15 +272,23 @@ def _too_wide(lesser: Sequence[AccessFacts]) -> list[str]:
     ]
 
 
-def leak_sentence(own: AccessFacts, limits: Limits) -> str:
-    """What a found leak means for a person whose record was in the training set."""
-    others = " and all other training records" if own.others else ""
-    attacker = (
+def _attacker(own: AccessFacts) -> str:
+    """Who does this, and with what."""
+    if not own.shadows:
+        return "An outsider who holds a candidate record and its true class"
+    if own.shadow_data == "given":
+        held = f"{own.shadows} models, each trained on a known part of such records,"
+        return f"An outsider who holds a candidate record and {held}"
+    others = " and all other training records" if own.shadow_data == "audited and others" else ""
+    return (
         f"An outsider who holds a candidate record, knows the recipe and trains {own.shadows} models on half of the "
         f"audited records{others}"
-        if own.shadows
-        else "An outsider who holds a candidate record and its true class"
     )
+
+
+def leak_sentence(own: AccessFacts, limits: Limits) -> str:
+    """What a found leak means for a person whose record was in the training set."""
+    attacker = _attacker(own)
     tpr = next((one for one in own.endpoints if one.metric is Metric.TPR_AT_FPR and not one.appendix), None)
     if tpr is not None and tpr.rejected:
         found, chance = tpr.estimate, _percent(limits.fpr)

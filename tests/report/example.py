@@ -618,13 +618,16 @@ def report(
             threads_per_worker=4,
         ),
         membership=results,
-        secondary_choice=SecondaryChoice(
-            attack_id="rmia",
-            chosen_from=4,
-            metric=Metric.TPR_AT_FPR,
-            fpr=FPR,
-            selection_value=tpr_estimate(half, N // 2),
-            reported_value=tpr_estimate(half, N // 2),
+        secondary=(
+            SecondaryChoice(
+                access=Access.WEIGHTS,
+                attack_id="rmia",
+                chosen_from=4,
+                metric=Metric.TPR_AT_FPR,
+                fpr=FPR,
+                selection_value=tpr_estimate(half, N // 2),
+                reported_value=tpr_estimate(half, N // 2),
+            ),
         ),
         exposure=exposure(lift),
         record_exposure=record_exposure(lift),
@@ -751,7 +754,7 @@ def at_once() -> AuditReport:
                 result if result.card in (LOSS, GAP) else result.model_copy(update={"outcome": later})
                 for result in whole.membership
             ),
-            "secondary_choice": None,
+            "secondary": (),
             "instant": instant(1.0).model_copy(update={"found": ()}),
             "verdicts": tuple(
                 Verdict(access=access, family=family, state=UNSURE, sentence=sentence, reasons=(sentence,))

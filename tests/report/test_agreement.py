@@ -5,9 +5,10 @@ import json
 import pytest
 
 from auditor.errors import InputError
-from auditor.findings import Family, Metric, Severity, VerdictState, Void
+from auditor.findings import Failed, Family, Metric, Role, Severity, VerdictState, Void
 from auditor.report import load_json, render_json
-from auditor.report.agreement import contradiction
+from auditor.report.agreement import _untested, contradiction
+from auditor.stats.multiplicity import holm
 from auditor.threat import Access
 from tests.report.example import EXAMPLES, at_once, leaky, well_behaved
 
@@ -146,6 +147,28 @@ def test_a_report_that_contradicts_itself_is_refused_in_one_sentence(altered, to
 
 def test_bounds_that_are_too_wide_and_nothing_else_agree():
     assert contradiction(too_wide()) == ""
+
+
+@pytest.mark.parametrize(("more", "told"), [(2, ""), (0, "but Holm's is")])
+def test_tests_of_an_attack_that_crashed_are_counted_in_the_correction(more, told):
+    """What was declared and not made counts as p = 1: the p of the others are Holm's of two more tests."""
+    report = leaky()
+    made = [
+        (one.card.id, end.metric)
+        for one in report.membership
+        if one.role is Role.PRIMARY and one.card.id != "lira-scores"
+        for end in one.outcome.endpoints
+        if not end.appendix
+    ]
+    broken = tuple(
+        one.model_copy(update={"outcome": Failed(error="MemoryError")}) if one.card.id == "lira-scores" else one
+        for one in report.membership
+    )
+    report = report.model_copy(update={"membership": broken, "primary_tests": len(made) + more})
+    for (name, metric), p in zip(made, holm([0.001] * len(made) + [1.0, 1.0])[: len(made)], strict=True):
+        report = with_endpoint(report, name, metric, p_value=0.001, p_adjusted=float(p), rejected=True)
+    found = list(_untested(report))
+    assert any(told in one for one in found) if told else found == []
 
 
 def test_what_decides_nothing_may_lack_its_correction():

@@ -163,7 +163,7 @@ def test_a_report_with_nothing_in_it_still_renders():
             "group_exposure": (),
             "output_matrix": (),
             "histograms": (),
-            "secondary_choice": None,
+            "secondary": (),
             "timings": (),
         }
     )

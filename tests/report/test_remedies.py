@@ -17,7 +17,7 @@ from auditor.findings import (
     Paper,
     VerdictState,
 )
-from auditor.report import defended, remedies, render_html, render_markdown, wording
+from auditor.report import defended, pick, remedies, render_html, render_markdown, wording
 from auditor.threat import Access
 from tests.report.example import EXAMPLES, leaky, many_defenses, persons, well_behaved
 from tests.report.test_html import text_of
@@ -191,7 +191,7 @@ def test_a_defense_that_closes_membership_alone_is_no_release_where_training_dat
     first, second = remedies.actions(lowered(persons(), "mid"))
     assert first.title == (
         "Do not release the weights as they are; after retraining with MID (beta 0.003) membership lies under its "
-        "limits, inversion was not shown to"
+        "limits, inversion was not shown to stop"
     )
     assert "It makes inversion harder: Inversion error of members (MSE) 0.052 (" in first.effect.replace("\u00a0", " ")
     assert second.title == "Training data can be rebuilt from what is released"
@@ -216,11 +216,16 @@ def test_a_lesser_release_without_a_leak_is_told_with_what_is_open_there():
     first, lesser, rebuilt = remedies.actions(report)
     assert first.title.startswith("Do not release")
     assert lesser.title == "Labels only instead of weights: no membership leak was found, inversion is not answered"
-    assert rebuilt.effect.endswith("labels only came out without a membership leak; inversion is not answered there.")
-    clear = judged_so(report, Family.INVERSION, labels=VerdictState.NOTHING_FOUND)
-    _, lesser, rebuilt = remedies.actions(clear)
-    assert lesser.title == "Release labels only instead of weights"
-    assert rebuilt.effect.endswith("Release of labels only came out without a leak.")
+    assert rebuilt.title == "Training data can be rebuilt from what is released"
+    assert "labels" not in rebuilt.effect.removeprefix(pick.released_inversion(report).sentence)
+    alone = judged_so(report, Family.MEMBERSHIP, weights=VerdictState.NOTHING_FOUND)
+    (told,) = remedies.actions(alone)
+    assert told.effect.endswith("only came out without a membership leak; inversion is not answered there.")
+
+
+def test_nothing_is_less_than_labels():
+    report = planned(judged_so(persons(), Family.INVERSION, labels=VerdictState.LEAK_FOUND), release=Access.LABELS)
+    assert "No lesser release" not in " ".join(one.effect for one in remedies.actions(report))
 
 
 def test_inversion_that_leaks_alone_comes_first():
@@ -297,6 +302,6 @@ def test_pictures_are_offered_where_an_attack_ran_that_makes_some():
 
 def test_a_command_names_the_network_where_nothing_else_does():
     told = "named by --arch net.py:faces; all 18 tensors of the file fit"
-    own = altered(leaky().model, architecture="net.py:faces", architecture_evidence=told)
+    own = altered(leaky().model, architecture="net.py:faces", architecture_evidence=told)  # its folder is not told
     report = undefended(leaky(), waiting("soon", Access.WEIGHTS), model=own)
-    assert "--run-dir NEW --arch net.py:faces --defenses soon" in remedies.actions(report)[0].command
+    assert "--run-dir NEW --arch FILE.py:FACTORY --defenses soon" in remedies.actions(report)[0].command
