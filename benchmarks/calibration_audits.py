@@ -109,6 +109,9 @@ def _plan(design: Design) -> Plan:
         others=0,
         calibration=0,
         reference=0,
+        image_side=0,
+        inverted_classes=0,
+        public=0,
     )
 
 

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 SEED = 41
-AUDIT_SEED = 43  # of whole audits; what rule 6 asks was chosen on others
+AUDIT_SEED = 47  # of whole audits; what rules 6 and 7 ask was chosen on others
 LIMITS = Limits()
 FPR = LIMITS.fpr
 
