@@ -89,7 +89,8 @@ def test_workers_end_with_their_parent(function, names, tmp_path):
 
 
 def hold_after_work(folder: str) -> None:
-    """One item that ends, then some that do not."""
+    """One item that ends, then some that do not; Ctrl-C counts, also in the background of a script."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Workers.open(2, Clock()) as workers:
         workers.run(touch, [Path(folder) / "done"], task="touch", progress=SILENT)
         items = [Path(folder) / name for name in ("first", "second", "queued")]
@@ -392,5 +393,9 @@ def test_the_threads_of_the_caller_are_given_back_whatever_happens():
 
 
 def test_an_interrupt_while_workers_start_waits_and_is_not_lost():
-    with pytest.raises(KeyboardInterrupt), compute._interrupts_wait():
-        os.kill(os.getpid(), signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), compute._interrupts_wait():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

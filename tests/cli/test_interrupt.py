@@ -10,6 +10,13 @@ import pytest
 from tests.digits import SPLITS, parts, trained_weights, write_network, write_splits
 
 PATIENCE = 120
+# what runs in the background of a script has been told to ignore Ctrl-C
+STARTED = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from auditor.cli import main
+sys.exit(main())
+"""
 SLOW = SPLITS.replace("epochs = 12", "epochs = 10_000").replace("batch_size = 32", "batch_size = 2")
 
 
@@ -20,7 +27,7 @@ def test_a_scan_does_not_wait_for_what_it_is_training(number, tmp_path):
     splits = write_splits(tmp_path / "splits", members, others, population, settings=SLOW)
     run = tmp_path / "run"
     command = [
-        sys.executable, "-c", "import sys; from auditor.cli import main; sys.exit(main())",
+        sys.executable, "-c", STARTED,
         "scan", str(checkpoint), "--data", str(splits), "--arch", write_network(tmp_path), "--budget", "quick",
         "--device", "cpu", "--workers", "2", "--run-dir", str(run), "-o", str(tmp_path / "report.json"),
     ]  # fmt: skip
