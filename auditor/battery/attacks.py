@@ -683,5 +683,5 @@ CARDS = tuple(one.card for one in ATTACKS)
 
 
 def title_of(attack_id: str) -> str:
-    """What people call an attack of the box."""
-    return next(card.title for card in CARDS if card.id == attack_id)
+    """What people call an attack of the box; of any other its id."""
+    return next((card.title for card in CARDS if card.id == attack_id), attack_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from auditor.battery.attacks import CARDS
+from auditor.battery import title_of
 from auditor.comparison.costs import LABELS_KEPT
 from auditor.findings import LABELS_ONLY, DefenseAdvice, DefenseProbeResult, DefenseResult, StrongestAttack
+from auditor.report.defended import of_how_many
 from auditor.stats.estimate import Estimate
 from auditor.threat import Access
 
@@ -83,7 +84,7 @@ def _sentence(best: _Candidate) -> str:
     strongest, result = best.strongest, best.result
     within = "" if strongest.change.high < 0 else " It was not shown to leak less."
     return (
-        f"{_way(result)}: {_of_how_many(best)} ({_title(strongest.attack_id)}) reaches "
+        f"{_way(result)}: {of_how_many(result.card, strongest)} ({title_of(strongest.attack_id)}) reaches "
         f"{_against(best)} on which nothing was chosen.{within}{_cost(result.accuracy_change)}{_speaks_of(result)}"
     )
 
@@ -97,20 +98,11 @@ def _way(result: DefenseResult) -> str:
     return f"This model retrained {times} with {result.card.title}"
 
 
-def _of_how_many(one: _Candidate) -> str:
-    many, what = one.strongest.chosen_from, "on labels" if one.result.card.id == LABELS_ONLY else "refitted to it"
-    return f"the only attack {what}" if many == 1 else f"the strongest of {many} attacks {what}"
-
-
 def _speaks_of(result: DefenseResult) -> str:
     """How far the numbers carry where the way does not tell: of labels only nothing is made that has a seed."""
     if result.card.id == LABELS_ONLY or result.baseline == "twin":
         return ""
     return f" That speaks of this file, {'one seed' if result.seeds == 1 else f'{result.seeds} seeds'}."
-
-
-def _title(attack_id: str) -> str:
-    return next((card.title for card in CARDS if card.id == attack_id), attack_id)
 
 
 def _against(one: _Candidate) -> str:
@@ -146,7 +138,7 @@ def _none_of(candidates: Sequence[_Candidate]) -> str:
 
 def _not_stopped(one: _Candidate, release: Access) -> str:
     """What still works: the strongest attack, whose number the advice tells, and what exists only for the defense."""
-    told = [_title(one.strongest.attack_id)] if one.strongest.adaptive.low > _CHANCE else []
+    told = [title_of(one.strongest.attack_id)] if one.strongest.adaptive.low > _CHANCE else []
     told += [_numbered(attack, auc) for attack, auc in _of_probes(one, release)]
     return f"Not stopped: {'; '.join(told)}." if told else ""
 
@@ -163,7 +155,7 @@ def _none_stopped(candidates: Sequence[_Candidate], release: Access) -> str:
 
 def _best_of(one: _Candidate, release: Access) -> tuple[str, Estimate]:
     """Of all attacks on one defense the strongest, with its AUC."""
-    known = (f"{_title(one.strongest.attack_id)} against {one.result.card.title}", one.strongest.adaptive)
+    known = (f"{title_of(one.strongest.attack_id)} against {one.result.card.title}", one.strongest.adaptive)
     probes = _of_probes(one, release, asks=("members",))
     return max((known, *probes), key=lambda attack: attack[1].value)
 

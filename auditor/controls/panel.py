@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from auditor.battery import title_of
 from auditor.controls.blind import Blind, blind_control, matched_test
 from auditor.controls.nulls import NullExcess, instrument_null, owner_label_excess, owner_label_result
 from auditor.controls.planted import Planted, planted_control
@@ -79,7 +80,7 @@ class Panel:
             attack="" if own is None else own.attack.card.title,
             not_made=_not_made(own),
             secondary=secondary,
-            secondary_title="" if secondary is None else _title(scored, secondary.attack_id),
+            secondary_title="" if secondary is None else title_of(secondary.attack_id),
         )
 
 
@@ -98,10 +99,6 @@ def _not_made(own: Scored | None) -> str:
             return f"it was skipped: {reason.rstrip('.')}"
         case _:
             return ""
-
-
-def _title(scored: Sequence[Scored], attack_id: str) -> str:
-    return next(one.attack.card.title for one in scored if one.attack.card.id == attack_id)
 
 
 def run_controls(

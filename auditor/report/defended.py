@@ -12,6 +12,7 @@ from auditor.findings import (
     AuditReport,
     Completed,
     DefenseAdvice,
+    DefenseCard,
     DefenseProbeResult,
     DefenseResult,
     InversionEffect,
@@ -34,6 +35,7 @@ __all__ = [
     "made_easier",
     "made_harder",
     "masks_scores",
+    "of_how_many",
     "shown_at",
     "static_at",
     "stronger_probe",
@@ -71,6 +73,12 @@ def advised(report: AuditReport, release: Access) -> Advised | None:
         return None
     found = (one for one in report.defenses if one.card.id == advice.defense_id)
     return next((Advised(one, advice, advice.strongest) for one in found), None)
+
+
+def of_how_many(card: DefenseCard, strongest: StrongestAttack) -> str:
+    """The strongest attack on a defense, with how many it was chosen from."""
+    many, what = strongest.chosen_from, "on labels" if card.id == LABELS_ONLY else "refitted to it"
+    return f"the only attack {what}" if many == 1 else f"the strongest of {many:,} attacks {what}"
 
 
 def strongest_at(defense: DefenseResult, access: Access) -> StrongestAttack | None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from auditor.findings import (
-    LABELS_ONLY,
     AttackCard,
     AuditReport,
     Completed,
@@ -277,12 +276,12 @@ def _defense_number(report: AuditReport) -> Number:
         leaks = pick.state_at(report, release) is VerdictState.LEAK_FOUND
         beside = " ".join((no_defense(report, release), *(_best_below(report) if leaks else ())))
         return Number(title, "none" if measured else "none measured", "", "", beside)
-    left = found.strongest.adaptive
+    left, of_how_many = found.strongest.adaptive, defended.of_how_many(found.defense.card, found.strongest)
     cost = found.advice.accuracy_change
     told = [f"{_undefended(found)}: {phrase(found.strongest.undefended)}."]
     told += [] if cost is None else [f"Accuracy: {phrase(cost, 'points')}, {counts(cost.n)}."]
     return Number(
-        title=f"{title}: {short(found.defense.card.title)}, AUC of {_of_how_many(found)}",
+        title=f"{title}: {short(found.defense.card.title)}, AUC of {of_how_many}",
         value=value(left),
         interval=f"{interval_name(left)} {interval(left)}",
         n=counts(left.n),
@@ -295,12 +294,6 @@ def _undefended(found: defended.Advised) -> str:
     if found.defense.baseline == "target":
         return "Undefended"
     return f"Undefended twin ({count(found.defense.shadows)} shadows each)"
-
-
-def _of_how_many(found: defended.Advised) -> str:
-    many = found.strongest.chosen_from
-    what = "on labels" if found.defense.card.id == LABELS_ONLY else "refitted to it"
-    return f"the only attack {what}" if many == 1 else f"the strongest of {count(many)} attacks {what}"
 
 
 def _by_its_own(found: defended.Advised) -> list[str]:
