@@ -339,37 +339,37 @@ def test_a_saved_factory_network_asks_for_its_file_again(tmp_path):
     assert torch.equal(load_target(tmp_path / "b", arch=arch).logits(IMAGES), target.logits(IMAGES))
 
 
-def test_tied_tensors_are_saved_once_per_name(tmp_path):
-    (tmp_path / "tied.py").write_text(
+def tied_network(folder):
+    """Of two layers with one weight."""
+    (folder / "tied.py").write_text(
         "from torch import nn\n"
         "def tied():\n"
         "    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))\n"
         "    net[1].weight = net[0].weight\n"
         "    return net\n"
     )
+    return f"{folder / 'tied.py'}:tied"
+
+
+def test_tied_tensors_are_saved_once_per_name(tmp_path):
+    arch = tied_network(tmp_path)
     tensors = {"0.weight": torch.eye(4), "0.bias": torch.zeros(4), "1.bias": torch.ones(4)}
     save_file(tensors, tmp_path / "a.safetensors")  # as safetensors.torch.save_model does: the alias is left out
     stated = STATED.model_copy(update={"input_size": (4, 1, 1)})
-    target = load_target(tmp_path / "a.safetensors", arch=f"{tmp_path / 'tied.py'}:tied", preprocessing=stated)
+    target = load_target(tmp_path / "a.safetensors", arch=arch, preprocessing=stated)
     save_target(target, tmp_path / "b")
     assert torch.equal(load_file(tmp_path / "b" / "model.safetensors")["1.weight"], torch.eye(4))
 
 
 def test_tied_tensors_of_two_values_are_refused(tmp_path):
-    (tmp_path / "tied.py").write_text(
-        "from torch import nn\n"
-        "def tied():\n"
-        "    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))\n"
-        "    net[1].weight = net[0].weight\n"
-        "    return net\n"
-    )
+    arch = tied_network(tmp_path)
     stated = STATED.model_copy(update={"input_size": (4, 1, 1)})
     biases = {"0.bias": torch.zeros(4), "1.bias": torch.ones(4)}
     for second, fits in ((torch.eye(4), True), (torch.ones(4, 4), False)):
         save_file({"0.weight": torch.eye(4), "1.weight": second, **biases}, tmp_path / "a.safetensors")
         told = nullcontext() if fits else pytest.raises(InputError, match=r"0\.weight and 1\.weight, which are one")
         with told:
-            load_target(tmp_path / "a.safetensors", arch=f"{tmp_path / 'tied.py'}:tied", preprocessing=stated)
+            load_target(tmp_path / "a.safetensors", arch=arch, preprocessing=stated)
 
 
 def test_saving_leaves_nothing_half_written(tmp_path, monkeypatch):
